@@ -1,0 +1,2 @@
+//! The program `amends`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sans-IO core of Amends: definitions, the saga state machine, retry, ids.

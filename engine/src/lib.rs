@@ -1,0 +1,1 @@
+//! The async shell of Amends: shards, stores, couriers, services, APIs.

@@ -1,0 +1,1 @@
+//! The built-in participants: order, payment, inventory, notification.

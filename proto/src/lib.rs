@@ -1,0 +1,1 @@
+//! The wire: amends.v1 and orders.v1 as generated code.

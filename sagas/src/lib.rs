@@ -1,0 +1,1 @@
+//! The sagas that ship with Amends: one folder each.
