@@ -1,0 +1,202 @@
+//! What the shell must do once an event is committed.
+
+use uuid::Uuid;
+
+use crate::definition::{Mapping, Root, Source, StepIndex, Trigger};
+use crate::event::Event;
+use crate::ids::{SagaId, SagaType, StepName};
+use crate::input::Timer;
+use crate::payload::Payload;
+use crate::saga::{Flight, Saga};
+use crate::time::Timestamp;
+use crate::wire::{Command, Operation};
+
+/// One thing to do. Never performed before its event is committed; doing it again after a crash is harmless.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Hand a command to the participant's courier.
+    SendCommand(Command),
+    /// Bring [`crate::Input::TimerFired`] at `at`, not earlier.
+    SetTimer {
+        /// When.
+        at: Timestamp,
+        /// What for.
+        timer: Timer,
+    },
+    /// Tell the world.
+    Publish(DomainEvent),
+}
+
+/// A fact that other services subscribe to. Delivered at least once, in journal order per saga.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DomainEvent {
+    /// Stable: the same for every delivery.
+    pub id: Uuid,
+    /// Where it is published.
+    pub topic: String,
+    /// The saga that it is about.
+    pub saga_id: SagaId,
+    /// Its type.
+    pub saga_type: SagaType,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What it says.
+    pub payload: Payload,
+}
+
+/// The effects of one event, given the saga *after* it and its whole transition.
+pub fn react(saga: &Saga, event: &Event, at: Timestamp) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let index = event.step().and_then(|step| saga.definition.step_index(step));
+    match (event, index) {
+        (Event::StepStarted { .. }, Some(index)) => send(saga, index, Operation::Execute, &mut effects),
+        (Event::StepCompensationStarted { .. }, Some(index)) => send(saga, index, Operation::Compensate, &mut effects),
+        (Event::RetryScheduled { step, operation, attempt, at, .. }, _) => {
+            let timer = Timer::Retry { step: step.clone(), operation: *operation, attempt: *attempt };
+            effects.push(Effect::SetTimer { at: *at, timer });
+        }
+        (Event::SagaStarted { deadline_at: Some(at), .. }, _) => {
+            effects.push(Effect::SetTimer { at: *at, timer: Timer::Deadline });
+        }
+        _ => {}
+    }
+    publish(saga, event, index, at, &mut effects);
+    effects
+}
+
+/// What must be done for a saga that was just loaded: its outstanding commands again, its timers anew.
+///
+/// A function of the state alone; this is what makes an outbox table unnecessary (I25).
+pub fn outstanding(saga: &Saga) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    if saga.status.is_terminal() {
+        return effects;
+    }
+    for (index, definition, state) in saga.iter() {
+        match state.flight() {
+            Some((operation, Flight::Sent { .. })) => send(saga, index, operation, &mut effects),
+            Some((operation, Flight::Waiting { at })) => {
+                let timer = Timer::Retry { step: definition.name.clone(), operation, attempt: state.attempt };
+                effects.push(Effect::SetTimer { at, timer });
+            }
+            None => {}
+        }
+    }
+    if let Some(at) = saga.deadline_at.filter(|_| !saga.overdue && saga.cause.is_none()) {
+        effects.push(Effect::SetTimer { at, timer: Timer::Deadline });
+    }
+    effects
+}
+
+fn send(saga: &Saga, index: StepIndex, operation: Operation, effects: &mut Vec<Effect>) {
+    let (definition, state) = saga.step(index);
+    let Some((_, Flight::Sent { until })) = state.flight() else { return };
+    let payload = match (&state.input, &definition.input) {
+        (Some(edited), _) => edited.clone(),
+        (None, Some(mapping)) => build(saga, mapping),
+        (None, None) => saga.input.clone(),
+    };
+    effects.push(Effect::SendCommand(Command {
+        id: saga.command_id(index, operation),
+        saga_id: saga.id,
+        saga_type: saga.definition.saga_type.clone(),
+        step: definition.name.clone(),
+        operation,
+        command: definition.command.clone(),
+        participant: definition.participant.clone(),
+        attempt: state.attempt,
+        revision: state.revision,
+        redrive: state.redrive,
+        deadline: until,
+        payload,
+        cause: saga.cause.as_ref().map(|cause| cause.failure.clone()),
+    }));
+    let timer = Timer::StepTimeout { step: definition.name.clone(), operation, attempt: state.attempt };
+    effects.push(Effect::SetTimer { at: until, timer });
+}
+
+fn publish(saga: &Saga, event: &Event, index: Option<StepIndex>, at: Timestamp, effects: &mut Vec<Effect>) {
+    let Some(trigger) = trigger(event, index) else { return };
+    for rule in saga.definition.events.iter().filter(|rule| rule.on == trigger) {
+        let payload = rule.payload.as_ref().map_or_else(|| saga.input.clone(), |mapping| build(saga, mapping));
+        // One step succeeds, is refused or compensated at most once, and so do sagas: the topic and the fact tell
+        // the events of a saga apart. Only a saga parked again needs the time as well.
+        let parked_at = if matches!(event, Event::SagaParked { .. }) { at.0.to_string() } else { String::new() };
+        let step = event.step().map_or("", StepName::as_str);
+        let id = crate::ids::derive(&["event", &saga.id.to_string(), &rule.topic, event.kind(), step, &parked_at]);
+        effects.push(Effect::Publish(DomainEvent {
+            id,
+            topic: rule.topic.clone(),
+            saga_id: saga.id,
+            saga_type: saga.definition.saga_type.clone(),
+            at,
+            payload,
+        }));
+    }
+}
+
+fn trigger(event: &Event, index: Option<StepIndex>) -> Option<Trigger> {
+    match (event, index) {
+        (Event::SagaStarted { .. }, _) => Some(Trigger::SagaStarted),
+        (Event::SagaCompleted, _) => Some(Trigger::SagaCompleted),
+        (Event::SagaCompensated, _) => Some(Trigger::SagaCompensated),
+        (Event::SagaParked { .. }, _) => Some(Trigger::SagaParked),
+        (Event::StepSucceeded { .. }, Some(index)) => Some(Trigger::StepSucceeded(index)),
+        (Event::StepRefused { .. }, Some(index)) => Some(Trigger::StepRefused(index)),
+        (Event::StepCompensated { .. }, Some(index)) => Some(Trigger::StepCompensated(index)),
+        _ => None,
+    }
+}
+
+/// Builds the object that a mapping describes, as text: parts pass through unparsed.
+fn build(saga: &Saga, mapping: &Mapping) -> Payload {
+    let mut text = String::with_capacity(128);
+    text.push('{');
+    for (name, source) in &mapping.0 {
+        let part = match source {
+            Source::Literal(value) => Some(value.get().to_owned()),
+            Source::Pointer(pointer) => match pointer.root {
+                Root::Input => saga.input.pointer(&pointer.path).map(|part| part.get().to_owned()),
+                Root::Step(index) => {
+                    let output = saga.steps[index.0].output.as_ref();
+                    output.and_then(|output| output.pointer(&pointer.path)).map(|part| part.get().to_owned())
+                }
+                Root::Failure => failure_part(saga, &pointer.path),
+                Root::Saga => saga_part(saga, &pointer.path),
+            },
+        };
+        let Some(part) = part else { continue };
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&quoted(name));
+        text.push(':');
+        text.push_str(&part);
+    }
+    text.push('}');
+    Payload::from_json(text).unwrap_or_else(|_| Payload::null())
+}
+
+fn failure_part(saga: &Saga, path: &str) -> Option<String> {
+    let cause = saga.cause.as_ref()?;
+    match path {
+        "/code" => Some(quoted(&cause.failure.code)),
+        "/message" => Some(quoted(&cause.failure.message)),
+        "/step" => cause.step.as_ref().map(|step| quoted(step.as_str())),
+        "/kind" => serde_json::to_string(&cause.kind).ok(),
+        _ => None,
+    }
+}
+
+fn saga_part(saga: &Saga, path: &str) -> Option<String> {
+    match path {
+        "/id" => Some(quoted(&saga.id.to_string())),
+        "/type" => Some(quoted(saga.definition.saga_type.as_str())),
+        "/key" => saga.key.as_ref().map(|key| quoted(key.as_str())),
+        _ => None,
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

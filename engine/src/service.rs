@@ -1,0 +1,10 @@
+//! The use cases, one a file. The APIs translate to and from these and add nothing.
+
+pub mod error;
+pub mod operate;
+pub mod query;
+pub mod start;
+pub mod view;
+pub mod watch;
+
+pub use error::ServiceError;
