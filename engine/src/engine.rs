@@ -1,15 +1,27 @@
 //! Puts the shell together: stores, couriers, lanes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use amends_core::{Input, SagaId, Status, Timestamp};
-use tokio::sync::{broadcast, watch};
+use amends_core::{Input, Reply, Saga, SagaId, SagaType, Shard, Timestamp};
+use async_trait::async_trait;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use crate::courier::{Courier, Publisher};
+use crate::courier::{Courier, Inlet, Publisher};
 use crate::definitions::Definitions;
 use crate::service::ServiceError;
 use crate::service::start::{StartSaga, Started};
-use crate::store::{Archive, Store};
+use crate::shard::{Dispatcher, Lane, LaneConfig, LaneInput, PublishQueue, Residents, StartRequest};
+use crate::store::{Archive, DefinitionRow, Owner, Store};
+
+/// Messages that may wait for one lane. Starts beyond it are refused; replies wait at their courier.
+const LANE_QUEUE: usize = 4_096;
+
+/// Ends that a slow reader of [`Engine::ended`] may fall behind before it loses the oldest.
+const ENDED_QUEUE: usize = 16_384;
 
 /// A running engine; a clone is another handle to it.
 #[derive(Clone)]
@@ -19,6 +31,11 @@ struct Shared {
     archive: Arc<dyn Archive>,
     definitions: Definitions,
     courier: Arc<dyn Courier>,
+    lanes: Vec<mpsc::Sender<LaneInput>>,
+    in_flight: Arc<[Arc<AtomicUsize>]>,
+    ended: broadcast::Sender<Ended>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
 }
 
 /// Sizes and bounds.
@@ -26,12 +43,18 @@ struct Shared {
 pub struct EngineConfig {
     /// Number of shards, fixed at install.
     pub shards: u16,
-    /// Tasks that move sagas.
+    /// Tasks that move sagas. One writes the biggest batches; more use more cores.
     pub lanes: usize,
     /// Unfinished sagas per shard in memory; starts beyond it are refused.
     pub in_flight_max: usize,
     /// Where others reach this engine.
     pub address: String,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { shards: 16, lanes: 1, in_flight_max: 2_048, address: String::new() }
+    }
 }
 
 /// Why an engine did not start.
@@ -48,34 +71,63 @@ pub enum EngineError {
 /// Tells that a saga has ended or parked.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// The saga.
-    pub saga_id: SagaId,
-    /// How.
-    pub status: Status,
+    /// The saga as it stands now.
+    pub saga: Saga,
 }
 
 impl Engine {
-    /// Takes the shards over, recovers their sagas and begins to move them. Returns with the engine, to be given to
-    /// couriers as their [`crate::courier::Inlet`].
+    /// Takes the shards over, recovers their sagas and begins to move them.
+    ///
+    /// `courier` and `publisher` may be called before this returns: recovered commands are sent again at once.
     pub async fn start(
-        _config: EngineConfig,
-        _store: Arc<dyn Store>,
-        _archive: Arc<dyn Archive>,
-        _courier: Arc<dyn Courier>,
-        _publisher: Arc<dyn Publisher>,
-        _definitions: Definitions,
+        config: EngineConfig,
+        store: Arc<dyn Store>,
+        archive: Arc<dyn Archive>,
+        courier: Arc<dyn Courier>,
+        publisher: Arc<dyn Publisher>,
+        definitions: Definitions,
     ) -> Result<Self, EngineError> {
-        todo!()
+        let definitions = remember(&*archive, definitions).await?;
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let in_flight: Arc<[_]> = (0..config.shards).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        let ended = broadcast::channel(ENDED_QUEUE).0;
+        let owner = Owner { incarnation: Uuid::now_v7(), address: config.address.clone() };
+        let lane_count = config.lanes.clamp(1, usize::from(config.shards.max(1)));
+        let mut lanes = Vec::with_capacity(lane_count);
+        for number in 0..lane_count {
+            let (sender, queue) = mpsc::channel(LANE_QUEUE);
+            let lane_config = LaneConfig {
+                store: store.clone(),
+                archive: archive.clone(),
+                owner: owner.clone(),
+                in_flight: in_flight.clone(),
+                definitions: definitions.clone(),
+                dispatcher: Dispatcher::start(courier.clone(), &tasks),
+                publish_queue: PublishQueue::start(publisher.clone(), cancel.clone(), &tasks),
+                ended: ended.clone(),
+                in_flight_max: config.in_flight_max,
+                cancel: cancel.clone(),
+            };
+            let shards: Vec<_> =
+                (0..config.shards).filter(|shard| usize::from(*shard) % lane_count == number).map(Shard).collect();
+            let mut lane = Lane::new(Residents::new(config.shards), lane_config, queue);
+            lane.take_over(&shards).await;
+            tasks.spawn(lane.run());
+            lanes.push(sender);
+        }
+        tasks.close();
+        let shared = Shared { archive, definitions, courier, lanes, in_flight, ended, cancel, tasks };
+        Ok(Self(Arc::new(shared)))
     }
 
     /// The current time.
     pub fn now(&self) -> Timestamp {
-        todo!()
+        crate::shard::now()
     }
 
     /// A fresh, time-ordered id.
     pub fn new_saga_id(&self) -> SagaId {
-        todo!()
+        SagaId::from_uuid(Uuid::now_v7())
     }
 
     /// The read path.
@@ -94,33 +146,109 @@ impl Engine {
     }
 
     /// Accepts a saga; answers after the commit.
-    pub async fn start_saga(&self, _request: StartSaga) -> Result<Started, ServiceError> {
-        todo!()
+    pub async fn start_saga(&self, request: StartSaga) -> Result<Started, ServiceError> {
+        let saga_type = SagaType::new(&request.saga_type).map_err(|error| ServiceError::invalid("type", error))?;
+        let Some(definition) = self.0.definitions.newest(&saga_type) else {
+            let known: Vec<_> = self.0.definitions.iter().map(|known| known.saga_type.as_str()).collect();
+            let message = format!("there is no saga type {saga_type}; known: {}", known.join(", "));
+            return Err(ServiceError::invalid("type", message));
+        };
+        let id = request.key.as_ref().map_or(request.id, |key| SagaId::from_key(&saga_type, key));
+        let start = StartRequest {
+            id,
+            definition: definition.clone(),
+            key: request.key,
+            input: request.input,
+            deadline_at: request.deadline.map(|span| self.now().after(span)),
+        };
+        let (answer, answered) = oneshot::channel();
+        match self.lane(id).try_send(LaneInput::Start(Box::new(start), answer)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(ServiceError::Overloaded { retry_after: amends_core::Millis(200) });
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopping()),
+        }
+        answered.await.map_err(|_| stopping())?
     }
 
     /// Brings an operator's input to a saga; answers after the commit.
-    pub async fn operate(&self, _saga: SagaId, _input: Input) -> Result<(), ServiceError> {
-        todo!()
+    pub async fn operate(&self, saga: SagaId, input: Input) -> Result<(), ServiceError> {
+        let (answer, answered) = oneshot::channel();
+        let input = LaneInput::Operate(saga, Box::new(input), answer);
+        self.lane(saga).send(input).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
     }
 
     /// Follows a saga: the number of its last journal row, as it grows. Closed when the saga leaves memory
-    /// (ended, parked or held) or is not there.
-    pub async fn follow(&self, _saga: SagaId) -> Result<watch::Receiver<u64>, ServiceError> {
-        todo!()
+    /// (ended, parked or paused); `None` if it is not there.
+    pub async fn follow(&self, saga: SagaId) -> Result<Option<watch::Receiver<u64>>, ServiceError> {
+        let (answer, answered) = oneshot::channel();
+        self.lane(saga).send(LaneInput::Follow(saga, answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())
     }
 
     /// Everything that ends or parks from now on; a slow reader loses the oldest.
     pub fn ended(&self) -> broadcast::Receiver<Ended> {
-        todo!()
+        self.0.ended.subscribe()
     }
 
     /// Unfinished sagas in memory, by shard.
     pub fn in_flight(&self) -> Vec<usize> {
-        todo!()
+        self.0.in_flight.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
-    /// Stops taking inputs, finishes what is being committed, and returns.
+    /// Stops taking inputs, finishes what is being committed, and returns. What is unfinished carries on at the next start.
     pub async fn shutdown(&self) {
-        todo!()
+        self.0.cancel.cancel();
+        self.0.tasks.wait().await;
     }
+
+    fn lane(&self, saga: SagaId) -> &mpsc::Sender<LaneInput> {
+        let lanes = &self.0.lanes;
+        let shard = Shard::of(saga, u16::try_from(self.0.in_flight.len()).unwrap_or(u16::MAX));
+        &lanes[usize::from(shard.0) % lanes.len()]
+    }
+}
+
+#[async_trait]
+impl Inlet for Engine {
+    async fn replies(&self, mut replies: Vec<Reply>) {
+        for lane in &self.0.lanes {
+            let own = |reply: &Reply| std::ptr::eq(self.lane(reply.saga_id), lane);
+            let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(&mut replies).into_iter().partition(own);
+            replies = others;
+            if !mine.is_empty() {
+                // Closed means shutdown: the commands are outstanding and will be sent again at the next start.
+                let _ = lane.send(LaneInput::Replies(mine)).await;
+            }
+        }
+    }
+}
+
+fn stopping() -> ServiceError {
+    ServiceError::Unavailable("this engine is stopping; try again".to_owned())
+}
+
+/// Stores this program's definitions and adds the stored ones, which unfinished sagas may pin.
+async fn remember(archive: &dyn Archive, mut definitions: Definitions) -> Result<Definitions, EngineError> {
+    for definition in definitions.iter() {
+        let row = DefinitionRow {
+            saga_type: definition.saga_type.clone(),
+            version: definition.version,
+            checksum: definition.checksum,
+            source: definition.source.to_string(),
+        };
+        archive.save_definition(&row).await?;
+    }
+    for row in archive.definitions().await? {
+        if definitions.get(&row.saga_type, row.version).is_some() {
+            continue;
+        }
+        let name = format!("{} version {}", row.saga_type, row.version);
+        let definition = amends_core::Definition::parse(&row.source)
+            .map_err(|errors| EngineError::Definitions(format!("stored definition {name}: {}", errors[0])))?;
+        definitions.add(Arc::new(definition)).map_err(|error| EngineError::Definitions(error.to_string()))?;
+    }
+    Ok(definitions)
 }

@@ -6,6 +6,9 @@
 pub mod conformance;
 pub mod sqlite;
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use amends_core::{Epoch, IdempotencyKey, Operation, SagaId, SagaType, Shard, Status, StepName, Timestamp, Transition};
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -28,7 +31,8 @@ pub trait Store: Send + Sync + 'static {
     async fn journal_after(&self, shard: Shard, position: i64, limit: u32) -> Result<Vec<JournalRow>, StoreError>;
 
     /// Commits all of a batch or nothing, durably. First it locks and compares the epoch of every shard of the batch.
-    async fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+    /// Runs to its end even if the caller's future is dropped, which is why the batch is shared.
+    async fn commit(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
 }
 
 /// The read path. Sees what is committed, on any engine.
@@ -112,6 +116,20 @@ pub struct Batch {
     pub dead_letters: Vec<DeadLetter>,
     /// What operators did.
     pub audit: Vec<AuditEntry>,
+}
+
+impl Batch {
+    /// Takes out everything of one shard.
+    pub fn forget(&mut self, shard: Shard) {
+        let gone: HashSet<SagaId> =
+            self.journal.iter().filter(|row| row.shard == shard).map(|row| row.saga_id).collect();
+        self.shards.retain(|mark| mark.shard != shard);
+        self.journal.retain(|row| row.shard != shard);
+        self.started.retain(|row| row.shard != shard);
+        self.changed.retain(|change| !gone.contains(&change.id));
+        self.dead_letters.retain(|letter| letter.shard != shard);
+        self.audit.retain(|entry| !gone.contains(&entry.saga_id));
+    }
 }
 
 /// Fence and marks of one shard within a batch.

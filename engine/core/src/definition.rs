@@ -4,7 +4,13 @@
 //! it is found when it is loaded, so that the state machine never meets an illegal one.
 
 mod check;
+mod checksum;
+mod mapping;
 mod parse;
+mod read;
+#[cfg(test)]
+mod tests;
+mod word;
 
 use std::sync::Arc;
 

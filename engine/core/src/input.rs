@@ -21,7 +21,7 @@ pub enum Input {
     },
     /// A participant answered.
     Reply(Reply),
-    /// A timer that [`crate::Effect::SetTimer`] asked for went off.
+    /// One of the saga's [`crate::timers`] is due.
     TimerFired(Timer),
     /// Undo the saga, while that is possible.
     Cancel(Operator),

@@ -16,13 +16,6 @@ use crate::wire::{Command, Operation};
 pub enum Effect {
     /// Hand a command to the participant's courier.
     SendCommand(Command),
-    /// Bring [`crate::Input::TimerFired`] at `at`, not earlier.
-    SetTimer {
-        /// When.
-        at: Timestamp,
-        /// What for.
-        timer: Timer,
-    },
     /// Tell the world.
     Publish(DomainEvent),
 }
@@ -44,19 +37,14 @@ pub struct DomainEvent {
     pub payload: Payload,
 }
 
-/// The effects of one event, given the saga *after* it and its whole transition.
+/// The effects of one event, given the saga *after* its whole transition.
 pub fn react(saga: &Saga, event: &Event, at: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
     let index = event.step().and_then(|step| saga.definition.step_index(step));
     match (event, index) {
-        (Event::StepStarted { .. }, Some(index)) => send(saga, index, Operation::Execute, &mut effects),
-        (Event::StepCompensationStarted { .. }, Some(index)) => send(saga, index, Operation::Compensate, &mut effects),
-        (Event::RetryScheduled { step, operation, attempt, at, .. }, _) => {
-            let timer = Timer::Retry { step: step.clone(), operation: *operation, attempt: *attempt };
-            effects.push(Effect::SetTimer { at: *at, timer });
-        }
-        (Event::SagaStarted { deadline_at: Some(at), .. }, _) => {
-            effects.push(Effect::SetTimer { at: *at, timer: Timer::Deadline });
+        (Event::StepStarted { .. }, Some(index)) => effects.extend(sent(saga, index, Operation::Execute)),
+        (Event::StepCompensationStarted { .. }, Some(index)) => {
+            effects.extend(sent(saga, index, Operation::Compensate));
         }
         _ => {}
     }
@@ -64,39 +52,48 @@ pub fn react(saga: &Saga, event: &Event, at: Timestamp) -> Vec<Effect> {
     effects
 }
 
-/// What must be done for a saga that was just loaded: its outstanding commands again, its timers anew.
+/// The commands to send again for a saga that was just loaded.
 ///
 /// A function of the state alone; this is what makes an outbox table unnecessary (I25).
 pub fn outstanding(saga: &Saga) -> Vec<Effect> {
-    let mut effects = Vec::new();
     if saga.status.is_terminal() {
-        return effects;
+        return Vec::new();
     }
-    for (index, definition, state) in saga.iter() {
-        match state.flight() {
-            Some((operation, Flight::Sent { .. })) => send(saga, index, operation, &mut effects),
-            Some((operation, Flight::Waiting { at })) => {
-                let timer = Timer::Retry { step: definition.name.clone(), operation, attempt: state.attempt };
-                effects.push(Effect::SetTimer { at, timer });
-            }
-            None => {}
-        }
-    }
-    if let Some(at) = saga.deadline_at.filter(|_| !saga.overdue && saga.cause.is_none()) {
-        effects.push(Effect::SetTimer { at, timer: Timer::Deadline });
-    }
-    effects
+    let flights = saga.iter().filter_map(|(index, _, state)| state.flight().map(|(operation, _)| (index, operation)));
+    flights.filter_map(|(index, operation)| sent(saga, index, operation)).collect()
 }
 
-fn send(saga: &Saga, index: StepIndex, operation: Operation, effects: &mut Vec<Effect>) {
+/// The timers that a saga waits for now, and when each is due; void ones are left out.
+///
+/// Like the outstanding commands they are a function of the state: nothing has to be stored, or cancelled.
+pub fn timers(saga: &Saga) -> impl Iterator<Item = (Timestamp, Timer)> + '_ {
+    let alive = !saga.status.is_terminal();
+    let flights = saga.iter().filter_map(|(_, definition, state)| {
+        let (operation, flight) = state.flight()?;
+        let (step, attempt) = (definition.name.clone(), state.attempt);
+        match flight {
+            Flight::Sent { until } => Some((until, Timer::StepTimeout { step, operation, attempt })),
+            Flight::Waiting { at } if !saga.is_held() => Some((at, Timer::Retry { step, operation, attempt })),
+            Flight::Waiting { .. } => None,
+        }
+    });
+    let deadline = saga.deadline_at.filter(|_| !saga.overdue && !saga.paused && saga.cause.is_none());
+    flights.chain(deadline.map(|at| (at, Timer::Deadline))).filter(move |_| alive)
+}
+
+/// The command that a step's operation stands for, as it is or would be sent now.
+pub fn command(saga: &Saga, index: StepIndex, operation: Operation) -> Command {
     let (definition, state) = saga.step(index);
-    let Some((_, Flight::Sent { until })) = state.flight() else { return };
     let payload = match (&state.input, &definition.input) {
         (Some(edited), _) => edited.clone(),
         (None, Some(mapping)) => build(saga, mapping),
         (None, None) => saga.input.clone(),
     };
-    effects.push(Effect::SendCommand(Command {
+    let deadline = match state.flight() {
+        Some((_, Flight::Sent { until })) => until,
+        _ => saga.updated_at,
+    };
+    Command {
         id: saga.command_id(index, operation),
         saga_id: saga.id,
         saga_type: saga.definition.saga_type.clone(),
@@ -107,12 +104,16 @@ fn send(saga: &Saga, index: StepIndex, operation: Operation, effects: &mut Vec<E
         attempt: state.attempt,
         revision: state.revision,
         redrive: state.redrive,
-        deadline: until,
+        deadline,
         payload,
         cause: saga.cause.as_ref().map(|cause| cause.failure.clone()),
-    }));
-    let timer = Timer::StepTimeout { step: definition.name.clone(), operation, attempt: state.attempt };
-    effects.push(Effect::SetTimer { at: until, timer });
+    }
+}
+
+/// The effect of a command that is out; none if its attempt has been settled since.
+fn sent(saga: &Saga, index: StepIndex, operation: Operation) -> Option<Effect> {
+    let out = matches!(saga.steps[index.0].flight(), Some((current, Flight::Sent { .. })) if current == operation);
+    out.then(|| Effect::SendCommand(command(saga, index, operation)))
 }
 
 fn publish(saga: &Saga, event: &Event, index: Option<StepIndex>, at: Timestamp, effects: &mut Vec<Effect>) {

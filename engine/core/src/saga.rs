@@ -99,14 +99,34 @@ pub struct StepState {
     pub revision: u32,
     /// How often an operator had the current operation retried.
     pub redrive: u32,
-    /// Whether an attempt under the current identity ended without a definite answer.
-    pub uncertain: bool,
+    /// Whether the participant has said no under the current identity.
+    pub refused: bool,
     /// What the participant, or an operator who skipped the step, answered.
     pub output: Option<Payload>,
     /// An operator's replacement for the mapped input.
     pub input: Option<Payload>,
     /// What last went wrong.
     pub failure: Option<Failure>,
+    /// When it was first commanded, and when that was settled; for display.
+    pub executed: Span,
+    /// The same for its compensation.
+    pub undone: Span,
+}
+
+/// From when to when something was under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First command.
+    pub start: Option<Timestamp>,
+    /// Settled; stays open while it is not.
+    pub end: Option<Timestamp>,
+}
+
+impl Span {
+    fn open(&mut self, at: Timestamp) {
+        self.start.get_or_insert(at);
+        self.end = None;
+    }
 }
 
 /// How far a step has come.
@@ -282,6 +302,7 @@ pub fn evolve(saga: &mut Saga, event: &Event, at: Timestamp) {
             for step in &mut saga.steps {
                 if matches!(step.phase, Phase::Executing(_)) {
                     step.phase = Phase::Unknown;
+                    step.executed.end = Some(at);
                 }
             }
             saga.cause = Some(cause.clone());
@@ -314,24 +335,28 @@ fn evolve_step(saga: &mut Saga, event: &Event, at: Timestamp) {
         Event::StepStarted { attempt, .. } => {
             step.attempt = *attempt;
             step.phase = Phase::Executing(Flight::Sent { until: at.after(timeout) });
+            step.executed.open(at);
         }
         Event::StepCompensationStarted { attempt, .. } => {
             if !matches!(step.phase, Phase::Compensating(_)) && *attempt == 1 {
-                (step.forgiven, step.revision, step.redrive, step.uncertain) = (0, 0, 0, false);
+                (step.forgiven, step.revision, step.redrive, step.refused) = (0, 0, 0, false);
             }
             step.attempt = *attempt;
             step.phase = Phase::Compensating(Flight::Sent { until: at.after(timeout) });
+            step.undone.open(at);
         }
         Event::StepSucceeded { output, .. } => {
             step.output = Some(output.clone());
             step.failure = None;
             step.phase = Phase::Succeeded { rank };
+            step.executed.end = Some(at);
         }
         Event::StepRefused { failure, .. } => {
             step.failure = Some(failure.clone());
+            step.refused = true;
             step.phase = Phase::Refused;
+            step.executed.end = Some(at);
         }
-        Event::StepTimedOut { .. } => step.uncertain = true,
         Event::RetryScheduled { operation, at: due, failure, .. } => {
             step.failure = Some(failure.clone());
             let flight = Flight::Waiting { at: *due };
@@ -343,14 +368,17 @@ fn evolve_step(saga: &mut Saga, event: &Event, at: Timestamp) {
         Event::StepExhausted { failure, .. } => {
             step.failure = Some(failure.clone());
             step.phase = Phase::Unknown;
+            step.executed.end = Some(at);
         }
         Event::StepSkipped { output, .. } => {
             step.output.clone_from(output);
             step.phase = Phase::Skipped;
+            step.executed.end = Some(at);
         }
         Event::StepCompensated { .. } => {
             step.failure = None;
             step.phase = Phase::Compensated;
+            step.undone.end = Some(at);
         }
         Event::SagaParked { operation, failure, .. } => {
             step.failure = Some(failure.clone());
@@ -358,7 +386,7 @@ fn evolve_step(saga: &mut Saga, event: &Event, at: Timestamp) {
             saga.status = Status::Parked;
         }
         Event::StepRedriven { operation, revision, input, .. } => {
-            step.uncertain &= step.revision == *revision;
+            step.refused = false;
             step.revision = *revision;
             step.redrive += 1;
             step.forgiven = step.attempt;

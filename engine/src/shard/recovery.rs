@@ -1,0 +1,132 @@
+//! How sagas come (back) into memory: a shard is taken over, or something reaches a saga that was let go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use amends_core::{Effect, Millis, Saga, SagaId, Shard, outstanding, react};
+
+use super::lane::{LaneConfig, LaneInput};
+use super::resident::{OwnedShard, Residents};
+use super::now;
+use crate::Definitions;
+use crate::store::{Lease, SagaRow, StoreError, StoredSaga};
+
+/// How long a claim holds. The embedded store's file lock is what keeps others out; the lease only has to be there.
+const LEASE: Millis = Millis(10 * 365 * 24 * 3_600_000);
+
+/// Journal rows read at a time while looking for domain events that may not have been published.
+const REPLAY_PAGE: u32 = 1_000;
+
+/// Claims shards and brings their unfinished sagas into memory: their commands are sent again, their timers run, and
+/// domain events beyond the mark are published again.
+pub(crate) async fn recover(
+    residents: &mut Residents,
+    config: &LaneConfig,
+    shards: &[Shard],
+) -> Result<(), StoreError> {
+    let claimed_at = now();
+    let leases = config.store.claim(&config.owner, shards, claimed_at, claimed_at.after(LEASE)).await?;
+    for lease in leases {
+        let shard = lease.shard;
+        residents.drop_shard(shard);
+        let owned = OwnedShard::new(&lease, config.in_flight[usize::from(shard.0)].clone());
+        let published = owned.published.clone();
+        residents.shards.insert(shard, owned);
+        let mut commands = Vec::new();
+        for stored in config.store.recover(shard).await? {
+            let Some(saga) = fold(&config.definitions, stored) else { continue };
+            commands.extend(outstanding(&saga).into_iter().filter_map(|effect| match effect {
+                Effect::SendCommand(command) => Some(command),
+                Effect::Publish(_) => None,
+            }));
+            residents.insert(saga);
+        }
+        if !commands.is_empty() {
+            tracing::info!(%shard, commands = commands.len(), "recovered; outstanding commands are sent again");
+        }
+        publish_again(config, &lease, published).await?;
+        config.dispatcher.send(commands).await;
+    }
+    Ok(())
+}
+
+/// Loads the sagas that inputs need and that are not in memory, in one read. Returns the rows of those that have
+/// ended, which a repeated start is answered from.
+pub(crate) async fn wake(
+    residents: &mut Residents,
+    config: &LaneConfig,
+    inputs: &[LaneInput],
+) -> Result<Vec<SagaRow>, StoreError> {
+    let mut wanted: Vec<SagaId> = Vec::new();
+    for input in inputs {
+        match input {
+            LaneInput::Start(request, _) if request.key.is_some() => wanted.push(request.id),
+            LaneInput::Operate(id, ..) => wanted.push(*id),
+            LaneInput::Replies(replies) => wanted.extend(replies.iter().map(|reply| reply.saga_id)),
+            LaneInput::Start(..) | LaneInput::Follow(..) => {}
+        }
+    }
+    wanted.retain(|id| !residents.contains(*id) && residents.shards.contains_key(&residents.shard_of(*id)));
+    wanted.sort_unstable();
+    wanted.dedup();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ended = Vec::new();
+    for stored in config.store.load(&wanted).await? {
+        if stored.row.state.status.is_terminal() {
+            ended.push(stored.row);
+        } else if let Some(saga) = fold(&config.definitions, stored) {
+            residents.insert(saga);
+        }
+    }
+    Ok(ended)
+}
+
+/// Folds a journal. A saga whose definition this program does not have stays as it is in the store, and says so.
+pub(crate) fn fold(definitions: &Definitions, stored: StoredSaga) -> Option<Saga> {
+    let row = &stored.row;
+    let Some(definition) = definitions.get(&row.saga_type, row.version) else {
+        tracing::error!(saga = %row.id, saga_type = %row.saga_type, version = row.version, "no such definition");
+        return None;
+    };
+    let mut saga = Saga::new(row.id, definition.clone());
+    for transition in &stored.journal {
+        saga.apply(transition);
+    }
+    Some(saga)
+}
+
+/// Publishes what was committed after the mark: it may have been published before, with the same ids.
+async fn publish_again(config: &LaneConfig, lease: &Lease, published: Arc<AtomicI64>) -> Result<(), StoreError> {
+    let mut sagas: HashMap<SagaId, (Saga, std::vec::IntoIter<amends_core::Transition>)> = HashMap::new();
+    let mut position = lease.published_head;
+    loop {
+        let rows = config.store.journal_after(lease.shard, position, REPLAY_PAGE).await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        position = last.position;
+        let mut events = Vec::new();
+        for row in rows {
+            if !sagas.contains_key(&row.saga_id) {
+                let Some(stored) = config.archive.saga(row.saga_id).await? else { continue };
+                let Some(definition) = config.definitions.get(&stored.row.saga_type, stored.row.version) else { continue };
+                sagas.insert(row.saga_id, (Saga::new(row.saga_id, definition.clone()), stored.journal.into_iter()));
+            }
+            let Some((saga, rest)) = sagas.get_mut(&row.saga_id) else { continue };
+            for transition in rest.by_ref() {
+                saga.apply(&transition);
+                if transition.seq < row.seq {
+                    continue;
+                }
+                let effects = transition.events.iter().flat_map(|event| react(saga, event, transition.at));
+                events.extend(effects.filter_map(|effect| match effect {
+                    Effect::Publish(event) => Some(event),
+                    Effect::SendCommand(_) => None,
+                }));
+                break;
+            }
+        }
+        config.publish_queue.send(events, vec![(published.clone(), position)]).await;
+    }
+}
