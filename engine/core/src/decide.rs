@@ -43,9 +43,6 @@ pub fn decide(saga: &Saga, input: &Input, now: Timestamp) -> Result<Vec<Event>, 
         Input::Pause(operator) => draft.pause(operator)?,
         Input::Resume(operator) => draft.resume(operator)?,
     }
-    if saga.is_held() && !draft.saga.is_held() {
-        draft.release();
-    }
     draft.advance();
     Ok(draft.events)
 }
@@ -110,15 +107,6 @@ impl Draft {
             Operation::Compensate => Event::StepCompensationStarted { step, attempt: 1 },
         };
         self.record(event);
-    }
-
-    /// Sends again whatever waited for its next attempt while the saga was held: its timers were void meanwhile.
-    fn release(&mut self) {
-        for index in (0..self.saga.steps.len()).map(StepIndex) {
-            if let Some((operation, Flight::Waiting { .. })) = self.saga.steps[index.0].flight() {
-                self.send(index, operation);
-            }
-        }
     }
 
     fn timer_fired(&mut self, timer: &Timer) -> Result<(), Rejected> {
@@ -213,6 +201,3 @@ impl Draft {
 fn ended(status: Status) -> Option<String> {
     status.is_terminal().then(|| format!("it has ended ({})", status.as_str()))
 }
-
-#[cfg(test)]
-mod tests;
