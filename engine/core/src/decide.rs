@@ -8,9 +8,10 @@ mod reply;
 
 use crate::definition::{Exhaustion, On, StepIndex, StepKind};
 use crate::event::{Cause, CauseKind, Event};
+use crate::evolve::evolve;
 use crate::input::{Input, Rejected, Timer};
 use crate::retry::backoff;
-use crate::saga::{Flight, Phase, Saga, Status, evolve};
+use crate::saga::{Flight, Phase, Saga, Status};
 use crate::time::{Millis, Timestamp};
 use crate::wire::{Failure, Operation};
 
@@ -152,7 +153,8 @@ impl Draft {
         if saga.is_committed() {
             self.record(Event::SagaOverdue);
         } else {
-            let failure = Failure::new("DEADLINE_EXCEEDED", "the saga's deadline passed before its pivot was confirmed");
+            let failure =
+                Failure::new("DEADLINE_EXCEEDED", "the saga's deadline passed before its pivot was confirmed");
             self.compensate(CauseKind::Deadline, None, failure);
         }
         true

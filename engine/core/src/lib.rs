@@ -13,6 +13,7 @@
 mod decide;
 mod definition;
 mod event;
+mod evolve;
 mod ids;
 mod input;
 mod payload;
@@ -28,10 +29,11 @@ pub use definition::{
     StepDefinition, StepIndex, StepKind, Trigger,
 };
 pub use event::{Action, Cause, CauseKind, Event, JOURNAL_FORMAT, Transition};
+pub use evolve::evolve;
 pub use ids::{CommandId, Epoch, IdempotencyKey, InvalidName, SagaId, SagaType, Shard, StepName};
 pub use input::{Input, Operator, Rejected, Timer};
 pub use payload::{Payload, PayloadError};
 pub use react::{DomainEvent, Effect, command, outstanding, react, timers};
-pub use saga::{Flight, Phase, Saga, Span, Status, StepState, evolve};
+pub use saga::{Flight, Phase, Saga, Span, Status, StepState};
 pub use time::{InvalidDuration, Millis, Timestamp};
 pub use wire::{Command, Failure, Operation, Outcome, Reply};

@@ -23,11 +23,8 @@ impl Draft {
         });
         allow(Action::Cancel, why_not)?;
         self.acted(Action::Cancel, operator);
-        let message = if operator.reason.is_empty() {
-            format!("cancelled by {}", operator.who)
-        } else {
-            operator.reason.clone()
-        };
+        let message =
+            if operator.reason.is_empty() { format!("cancelled by {}", operator.who) } else { operator.reason.clone() };
         self.compensate(CauseKind::Cancelled, None, Failure::new("CANCELLED", message));
         Ok(())
     }

@@ -25,7 +25,11 @@ impl Draft {
                 self.record(Event::StepSucceeded { step, output: output.clone() });
             }
             (Phase::Executing(_), Operation::Execute, Outcome::Refused(failure)) => self.refused(index, failure),
-            (Phase::Compensating(_) | Phase::Parked(Operation::Compensate), Operation::Compensate, Outcome::Done(_)) => {
+            (
+                Phase::Compensating(_) | Phase::Parked(Operation::Compensate),
+                Operation::Compensate,
+                Outcome::Done(_),
+            ) => {
                 self.record(Event::StepCompensated { step });
             }
             // A compensation has no business refusal (I13): somebody has to look.

@@ -184,6 +184,24 @@ fn a_diamond_is_fine() {
     assert_eq!(definition.steps[3].after, [StepIndex(1), StepIndex(2)]);
 }
 
+#[test]
+fn the_example_in_the_docs_is_good() {
+    let page = include_str!("../../../../docs/definitions.md");
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let definition = Definition::parse(example).unwrap();
+    assert_eq!((definition.steps.len(), definition.events.len()), (5, 1));
+}
+
+#[test]
+fn depth_is_refused_before_it_hurts() {
+    let dotted = vec!["a"; 79].join(".");
+    let deep = format!("{}1{}", format!("{{ {dotted} = ").repeat(78), " }".repeat(78));
+    let source = steps(&[("a", "pivot", &format!("input = {{ m = {deep} }}"))]);
+    assert_eq!(problems(&source).len(), 1);
+    assert!(Definition::parse(&format!("{}x = 1", "a.".repeat(100_000))).is_err());
+    assert!(Definition::parse(&format!("a = {}", "[".repeat(100_000))).is_err());
+}
+
 proptest! {
     #[test]
     fn any_text_is_answered(text in "\\PC*|[\\[\\]{}=\"a-e.\n0-9]*") {

@@ -1,8 +1,6 @@
 //! Random worlds: replies lost, doubled, late, in any order; engines that die; operators who act at any time.
 
-use amends_core::{
-    CauseKind, Event, Input, Operation, Operator, Phase, Status, StepIndex, StepKind, StepName,
-};
+use amends_core::{CauseKind, Event, Input, Operation, Operator, Phase, Status, StepIndex, StepKind, StepName};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -44,7 +42,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 fn manners() -> impl Strategy<Value = Vec<(Manner, Manner)>> {
-    let execute = prop_oneof![4 => Just(Manner::Willing), 1 => Just(Manner::Unwilling), 2 => (1u32..8).prop_map(Manner::Flaky)];
+    let execute =
+        prop_oneof![4 => Just(Manner::Willing), 1 => Just(Manner::Unwilling), 2 => (1u32..8).prop_map(Manner::Flaky)];
     let undo = prop_oneof![3 => Just(Manner::Willing), 2 => (1u32..8).prop_map(Manner::Flaky)];
     vec((execute, undo), 8)
 }
@@ -107,7 +106,8 @@ fn finish(world: &mut World) {
         if world.saga.status.is_terminal() {
             return;
         }
-        let unwilling: Vec<_> = world.saga.iter().filter(|(_, _, state)| matches!(state.phase, Phase::Parked(_))).collect();
+        let unwilling: Vec<_> =
+            world.saga.iter().filter(|(_, _, state)| matches!(state.phase, Phase::Parked(_))).collect();
         assert!(!unwilling.is_empty(), "at rest, neither ended nor parked (I39): {:?}", world.saga);
         let steps: Vec<StepName> = unwilling.iter().map(|(_, definition, _)| definition.name.clone()).collect();
         for step in steps {
@@ -137,7 +137,10 @@ fn check_journal(world: &World) {
                     let first = definition.step(index(step));
                     let settled = |before: &StepIndex| confirmed.contains(&definition.step(*before).name);
                     assert!(first.after.iter().all(settled), "commanded after its predecessors (I9): {step}");
-                    assert!(!back || first.on == amends_core::On::Compensated, "no way forward after turning back (I12)");
+                    assert!(
+                        !back || first.on == amends_core::On::Compensated,
+                        "no way forward after turning back (I12)"
+                    );
                     assert!(*attempt > 1 || !commanded.contains(step), "started once (I9): {step}");
                     commanded.push(step.clone());
                 }

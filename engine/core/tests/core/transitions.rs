@@ -121,7 +121,14 @@ fn input(column: &str, saga: &Saga, probe: StepIndex) -> Input {
     let operation = state.flight().map_or(Operation::Execute, |(operation, _)| operation);
     let reply = |operation, outcome| {
         let command_id = saga.command_id(probe, operation);
-        Input::Reply(Reply { command_id, saga_id: saga.id, step: step.clone(), operation, attempt: state.attempt, outcome })
+        Input::Reply(Reply {
+            command_id,
+            saga_id: saga.id,
+            step: step.clone(),
+            operation,
+            attempt: state.attempt,
+            outcome,
+        })
     };
     let failure = Failure::new("X", "x");
     match column.trim_end_matches(" last") {
@@ -168,7 +175,8 @@ fn the_published_table_is_what_happens() {
     for (title, source) in [("## Compensatable steps", COMPENSATABLE), ("## Retriable steps", RETRIABLE)] {
         let section = page.split_once(title).unwrap_or_else(|| panic!("no section {title}")).1;
         let mut lines = section.lines().filter(|line| line.starts_with('|'));
-        let split = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let split =
+            |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
         let header = split(lines.next().unwrap());
         for line in lines.skip(1).take_while(|line| !line.starts_with("| phase")).take(12) {
             let row = split(line);
@@ -187,7 +195,8 @@ fn the_published_table_is_what_happens() {
 
 #[test]
 fn no_timer_acts_early_or_for_another_attempt() {
-    for (row, column) in [("sent", "time-out"), ("waiting", "due"), ("undo sent", "time-out"), ("undo waiting", "due")] {
+    for (row, column) in [("sent", "time-out"), ("waiting", "due"), ("undo sent", "time-out"), ("undo waiting", "due")]
+    {
         let (saga, probe) = saga(COMPENSATABLE, row, false);
         let timer = input(column, &saga, probe);
         assert!(decide(&saga, &timer, NOW).is_ok(), "{row}");
