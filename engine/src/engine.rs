@@ -72,7 +72,7 @@ pub enum EngineError {
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// The saga as it stands now.
-    pub saga: Saga,
+    pub saga: Arc<Saga>,
 }
 
 impl Engine {

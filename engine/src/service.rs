@@ -1,6 +1,7 @@
 //! The use cases, one a file. The APIs translate to and from these and add nothing.
 
 pub mod error;
+pub(crate) mod field;
 pub mod operate;
 pub mod query;
 pub mod start;

@@ -1,6 +1,7 @@
 //! One round of a lane: inputs become events in memory, and one batch for the store.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use amends_core::{
     Command, DomainEvent, Effect, Event, Flight, Input, JOURNAL_FORMAT, Operation, Phase, Rejected, Saga, SagaId,
@@ -171,7 +172,7 @@ impl Round {
         if saga.status.is_terminal() || saga.is_held() {
             let parked = events.iter().any(|event| matches!(event, Event::SagaParked { .. }));
             if saga.status.is_terminal() || parked {
-                self.ended.push(Ended { saga: saga.clone() });
+                self.ended.push(Ended { saga: Arc::new(saga.clone()) });
             }
             self.leaving.push(id);
         }

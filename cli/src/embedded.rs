@@ -1,0 +1,152 @@
+//! Everything in one process: engine and store, participants and their database, and the queues between them.
+//!
+//! The engine's file is `PATH`, the participants' is `PATH` with `.participants` before its extension: they are
+//! services of their own and share no transaction with the engine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use amends_core::{DomainEvent, Reply};
+use amends_engine::courier::in_process::InProcess;
+use amends_engine::courier::{CourierError, Inlet, Publisher};
+use amends_engine::store::sqlite::SqliteStore;
+use amends_engine::{Definitions, Engine, EngineConfig};
+use amends_sdk::{Database, Host, ReplySink, Subscriptions};
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::args::Participants;
+use crate::error::{CliError, Exit};
+
+/// Unfinished sagas per shard.
+const IN_FLIGHT_MAX: usize = 4_096;
+
+/// An engine with its participants, running.
+pub(crate) struct Embedded {
+    pub(crate) engine: Engine,
+    pub(crate) participants: Database,
+    store: SqliteStore,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What an embedded engine is started with.
+pub(crate) struct Options<'a> {
+    /// The engine's database file, or `:memory:`.
+    pub(crate) db: &'a str,
+    pub(crate) participants: Participants,
+    pub(crate) lanes: usize,
+    pub(crate) address: String,
+}
+
+impl Embedded {
+    /// Opens the databases, takes the shards over and sets unfinished sagas in motion.
+    pub(crate) async fn start(options: Options<'_>) -> Result<Self, CliError> {
+        let store = SqliteStore::open_as_installed(options.db).await.map_err(|error| unusable(options.db, &error))?;
+        let path = participants_path(options.db);
+        let participants =
+            amends_participants::open(&path).await.map_err(|error| unusable(&path, &error))?;
+        amends_participants::seed(&participants).await.map_err(|error| unusable(&path, &error))?;
+        let host = amends_participants::host(participants.clone());
+        let (courier, commands) = InProcess::new(host.commands(), usize::from(store.shard_count()) * IN_FLIGHT_MAX);
+        let mut definitions = Definitions::default();
+        definitions.add(amends_sagas::order::definition()).map_err(|error| unusable(options.db, &error))?;
+        let config = EngineConfig {
+            shards: store.shard_count(),
+            lanes: options.lanes,
+            in_flight_max: IN_FLIGHT_MAX,
+            address: options.address,
+        };
+        let shared = Arc::new(store.clone());
+        let publisher = publisher(&participants, options.participants);
+        let engine = Engine::start(config, shared.clone(), shared, Arc::new(courier), publisher, definitions)
+            .await
+            .map_err(|error| unusable(options.db, &error))?;
+        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let replies = Arc::new(Replies(engine.clone()));
+        tasks.spawn(run_host(host, options.participants, commands, replies, cancel.clone()));
+        tasks.close();
+        Ok(Self { engine, participants, store, cancel, tasks })
+    }
+
+    /// Stops in good order: the engine first, then the participants finish what they have begun. What is unfinished
+    /// carries on at the next start.
+    pub(crate) async fn stop(self) {
+        self.cancel.cancel();
+        // The host still wants to hand its last replies to the engine, which takes none any more: they come again.
+        self.engine.shutdown().await;
+        self.tasks.wait().await;
+        self.participants.close().await;
+        self.store.close().await;
+    }
+}
+
+/// The participants' file beside the engine's.
+pub(crate) fn participants_path(db: &str) -> String {
+    if db == ":memory:" {
+        return db.to_owned();
+    }
+    let path = Path::new(db);
+    let extension = path.extension().map_or_else(|| "db".to_owned(), |found| found.to_string_lossy().into_owned());
+    path.with_extension(format!("participants.{extension}")).to_string_lossy().into_owned()
+}
+
+fn unusable(path: &str, error: &dyn std::fmt::Display) -> CliError {
+    CliError::new(Exit::Other, format!("cannot start on the database {path}"))
+        .why(error)
+        .next("amends dev --db OTHER.db, or amends dev --reset to begin anew")
+}
+
+fn publisher(participants: &Database, kind: Participants) -> Arc<dyn Publisher> {
+    let database = participants.clone();
+    match kind {
+        Participants::Full => Arc::new(Subscribers(amends_participants::subscriptions(database))),
+        Participants::Trivial => Arc::new(Subscribers(Subscriptions::new(database, Vec::new()))),
+    }
+}
+
+async fn run_host(
+    host: Host,
+    kind: Participants,
+    commands: tokio::sync::mpsc::Receiver<amends_core::Command>,
+    replies: Arc<dyn ReplySink>,
+    cancel: CancellationToken,
+) {
+    match kind {
+        Participants::Full => host.run(commands, replies, cancel).await,
+        Participants::Trivial => amends_participants::run_trivial(commands, replies, cancel).await,
+    }
+}
+
+/// The way of replies into the engine.
+struct Replies(Engine);
+
+#[async_trait]
+impl ReplySink for Replies {
+    async fn send(&self, replies: Vec<Reply>) {
+        self.0.replies(replies).await;
+    }
+}
+
+/// The way of domain events to the participants that subscribe to them.
+struct Subscribers(Subscriptions);
+
+#[async_trait]
+impl Publisher for Subscribers {
+    async fn publish(&self, events: &[DomainEvent]) -> Result<(), CourierError> {
+        self.0.deliver(events).await.map_err(|error| CourierError::Unavailable(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::participants_path;
+
+    #[test]
+    fn the_participants_file_stands_beside_the_engines() {
+        assert_eq!(participants_path("./amends.db"), "./amends.participants.db");
+        assert_eq!(participants_path("/data/a.b/orders"), "/data/a.b/orders.participants.db");
+        assert_eq!(participants_path(":memory:"), ":memory:");
+    }
+}

@@ -1,0 +1,118 @@
+//! Reads what sagas there are, and who carries out their steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amends_core::{Definition, StepDefinition};
+use amends_proto::amends::v1 as proto;
+
+use crate::service::view::{kind_word, on_word};
+use crate::service::{ServiceError, field};
+use crate::{Definitions, Engine};
+
+/// Lists all definitions, by type and version.
+pub fn definitions(engine: &Engine) -> proto::ListDefinitionsResponse {
+    proto::ListDefinitionsResponse { definitions: engine.definitions().iter().map(|known| describe(known)).collect() }
+}
+
+/// Shows one definition; version 0 means the newest.
+pub fn definition(
+    engine: &Engine,
+    request: &proto::GetDefinitionRequest,
+) -> Result<proto::SagaDefinition, ServiceError> {
+    let saga_type = field::saga_type("type", &request.r#type)?;
+    let known = engine.definitions();
+    let found = match request.version {
+        0 => known.newest(&saga_type),
+        version => known.get(&saga_type, version),
+    };
+    found.map(|found| describe(found)).ok_or_else(|| {
+        let version = if request.version == 0 { String::new() } else { format!(" version {}", request.version) };
+        ServiceError::NotFound(format!("there is no saga type {saga_type}{version}; there are: {}", names(known)))
+    })
+}
+
+fn names(known: &Definitions) -> String {
+    let names: Vec<_> = known.iter().map(|known| format!("{} version {}", known.saga_type, known.version)).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Checks a definition and stores nothing.
+pub fn check_definition(request: &proto::CheckDefinitionRequest) -> proto::CheckDefinitionResponse {
+    match Definition::parse(&request.source) {
+        Ok(definition) => {
+            proto::CheckDefinitionResponse { definition: Some(describe(&definition)), problems: Vec::new() }
+        }
+        Err(errors) => {
+            let problems = errors.into_iter().map(|error| proto::DefinitionProblem {
+                line: u32::try_from(error.line).unwrap_or(u32::MAX),
+                message: error.message,
+            });
+            proto::CheckDefinitionResponse { definition: None, problems: problems.collect() }
+        }
+    }
+}
+
+/// A definition as clients see it.
+pub fn describe(definition: &Definition) -> proto::SagaDefinition {
+    let topics: BTreeSet<_> = definition.events.iter().map(|rule| rule.topic.clone()).collect();
+    proto::SagaDefinition {
+        r#type: definition.saga_type.to_string(),
+        version: definition.version,
+        checksum: definition.checksum.to_string(),
+        source: definition.source.to_string(),
+        steps: definition.steps.iter().map(|step| describe_step(definition, step)).collect(),
+        topics: topics.into_iter().collect(),
+        deadline: definition.deadline.map(|span| span.to_string()).unwrap_or_default(),
+    }
+}
+
+fn describe_step(definition: &Definition, step: &StepDefinition) -> proto::StepDefinition {
+    proto::StepDefinition {
+        name: step.name.to_string(),
+        command: step.command.clone(),
+        participant: step.participant.clone(),
+        kind: kind_word(step.kind).to_owned(),
+        on: on_word(step.on).to_owned(),
+        after: step.after.iter().map(|index| definition.step(*index).name.to_string()).collect(),
+        timeout: step.timeout.to_string(),
+        attempts: step.retry.attempts,
+    }
+}
+
+/// Lists participants: those that the definitions name and those that the courier can reach, with their commands.
+pub fn participants(engine: &Engine) -> proto::ListParticipantsResponse {
+    let named = engine.definitions().iter().flat_map(|definition| &definition.steps);
+    let named = named.map(|step| (step.participant.clone(), step.command.clone()));
+    let served = engine.courier().commands().into_iter().map(|command| {
+        let participant = command.split('.').next().unwrap_or(&command).to_owned();
+        (participant, command)
+    });
+    let mut known = Commands::default();
+    // The definitions come first: only they can say that a command belongs to another participant than its prefix.
+    for (participant, command) in named.chain(served) {
+        known.add(participant, command);
+    }
+    let courier = engine.courier().name();
+    let participants = known.by_participant.into_iter().map(|(name, commands)| proto::Participant {
+        name,
+        courier: courier.to_owned(),
+        commands: commands.into_iter().collect(),
+    });
+    proto::ListParticipantsResponse { participants: participants.collect() }
+}
+
+#[derive(Default)]
+struct Commands {
+    by_participant: BTreeMap<String, BTreeSet<String>>,
+    seen: BTreeSet<String>,
+}
+
+impl Commands {
+    fn add(&mut self, participant: String, command: String) {
+        let served_elsewhere = !self.seen.insert(command.clone())
+            && self.by_participant.get(&participant).is_none_or(|commands| !commands.contains(&command));
+        if !served_elsewhere {
+            self.by_participant.entry(participant).or_default().insert(command);
+        }
+    }
+}
