@@ -123,7 +123,7 @@ fn banner(db: &str, address: &str) -> Result<(), CliError> {
     let server = if address.ends_with(":7400") { String::new() } else { format!(" --server http://{address}") };
     let mut out = anstream::stdout();
     writeln!(out, "  amends {version} · embedded · everything in this process, {kept}")?;
-    writeln!(out, "  Console   later                         API  http://{address}/v1      gRPC  {address}")?;
+    writeln!(out, "  API  http://{address}/v1      gRPC  {address}")?;
     writeln!(out, "  Try       amends order submit{server} -d '{body}' --wait")?;
     writeln!(out, "            curl --json '{body}' {address}/orders")?;
     writeln!(out, "  Stop with Ctrl-C; run again and unfinished orders carry on.\n")?;
