@@ -65,7 +65,7 @@ async fn measure(load: Arc<dyn Load>, args: &BenchArgs) -> (Seen, Duration) {
     let began = Instant::now();
     let mut workers = JoinSet::new();
     for _ in 0..args.concurrency.min(args.orders) {
-        let (load, next, progress, orders) = (load.clone(), next.clone(), progress.clone(), args.orders as u64);
+        let (load, next, progress, orders) = (load.clone(), next.clone(), progress.clone(), args.orders);
         workers.spawn(async move {
             let mut seen = Seen::default();
             loop {
@@ -117,7 +117,7 @@ impl Seen {
 fn progress(args: &BenchArgs) -> ProgressBar {
     let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} orders · {per_sec} · {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(args.orders as u64).with_style(style)
+    ProgressBar::new(args.orders).with_style(style)
 }
 
 /// The line of the report that `-o json` replaces.
