@@ -45,8 +45,7 @@ impl Embedded {
     pub(crate) async fn start(options: Options<'_>) -> Result<Self, CliError> {
         let store = SqliteStore::open_as_installed(options.db).await.map_err(|error| unusable(options.db, &error))?;
         let path = participants_path(options.db);
-        let participants =
-            amends_participants::open(&path).await.map_err(|error| unusable(&path, &error))?;
+        let participants = amends_participants::open(&path).await.map_err(|error| unusable(&path, &error))?;
         amends_participants::seed(&participants).await.map_err(|error| unusable(&path, &error))?;
         let host = amends_participants::host(participants.clone());
         let (courier, commands) = InProcess::new(host.commands(), usize::from(store.shard_count()) * IN_FLIGHT_MAX);

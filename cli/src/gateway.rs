@@ -87,9 +87,9 @@ impl Orders {
 }
 
 fn parse_id(order_id: &str) -> Result<OrderId, ServiceError> {
-    order_id
-        .parse()
-        .map_err(|_| ServiceError::NotFound("there is no such order; numbers look like ord_ and 32 hex digits".to_owned()))
+    order_id.parse().map_err(|_| {
+        ServiceError::NotFound("there is no such order; numbers look like ord_ and 32 hex digits".to_owned())
+    })
 }
 
 fn invalid(error: FieldError) -> ServiceError {
@@ -98,8 +98,9 @@ fn invalid(error: FieldError) -> ServiceError {
 
 /// The order that a saga is. One of this type can also be started with any input over the saga API.
 fn from_saga(saga: &Saga) -> Result<Order, ServiceError> {
-    let order = front::Order::from_input(&saga.input)
-        .map_err(|_| ServiceError::NotAllowed("this saga was not submitted as an order; try `amends show`".to_owned()))?;
+    let order = front::Order::from_input(&saga.input).map_err(|_| {
+        ServiceError::NotAllowed("this saga was not submitted as an order; try `amends show`".to_owned())
+    })?;
     let status = OrderStatus::from(saga);
     let cause = saga.cause.as_ref().filter(|_| status == OrderStatus::Cancelled).map(|cause| cause.failure.clone());
     let (reason_code, reason) = cause.map(|failure| (failure.code, failure.message)).unwrap_or_default();

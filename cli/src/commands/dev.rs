@@ -84,7 +84,9 @@ fn init_log() {
 
 fn port_taken(port: u16, error: &std::io::Error) -> CliError {
     let what = match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!("port {port} is taken; another program, or another amends, listens there"),
+        std::io::ErrorKind::AddrInUse => {
+            format!("port {port} is taken; another program, or another amends, listens there")
+        }
         _ => format!("cannot listen on port {port}"),
     };
     CliError::new(Exit::Other, what).why(error).next(format!("amends dev --port {}", port.saturating_add(1)))

@@ -141,7 +141,9 @@ impl View {
             total: number(&order.total)?,
             reason: (!order.reason_code.is_empty())
                 .then_some(Reason { code: order.reason_code, message: order.reason }),
-            created_at: order.create_time.map(|time| Timestamp(time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000).to_string()),
+            created_at: order
+                .create_time
+                .map(|time| Timestamp(time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000).to_string()),
             order_id: order.order_id,
             saga_id: order.saga_id,
             status: order.status,

@@ -24,7 +24,9 @@ impl Remote {
         let mut channels = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
             let endpoint = Channel::from_shared(target.to_owned()).map_err(|error| {
-                CliError::new(Exit::Usage, format!("--target {target} is not a URL")).why(error).next("--target http://127.0.0.1:7400")
+                CliError::new(Exit::Usage, format!("--target {target} is not a URL"))
+                    .why(error)
+                    .next("--target http://127.0.0.1:7400")
             })?;
             channels.push(endpoint.connect().await.map_err(|error| {
                 CliError::new(Exit::Unreachable, format!("nothing answers at {target}")).why(error).next("amends dev")

@@ -21,6 +21,7 @@ enum Move {
     Resume,
     Retry,
     Skip(usize),
+    Edit(usize),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -37,6 +38,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Resume),
         1 => Just(Move::Retry),
         1 => (0usize..8).prop_map(Move::Skip),
+        1 => (0usize..8).prop_map(Move::Edit),
     ];
     vec(one, 0..120)
 }
@@ -86,6 +88,12 @@ fn play(world: &mut World, step: &Move) {
         Move::Pause => drop(world.input(&Input::Pause(operator()))),
         Move::Resume => drop(world.input(&Input::Resume(operator()))),
         Move::Retry => drop(world.input(&Input::Retry { operator: operator(), step: None, input: None })),
+        Move::Edit(index) => {
+            let steps = &world.saga.definition.steps;
+            let step = Some(steps[index % steps.len()].name.clone());
+            let input = Payload::from_json("{\"edited\":true}".into()).ok();
+            drop(world.input(&Input::Retry { operator: operator(), step, input }));
+        }
         Move::Skip(index) => {
             // Operators skip only what cannot be undone anyway: a skipped compensation is theirs to do by hand.
             let steps = &world.saga.definition.steps;

@@ -177,13 +177,12 @@ impl Participants {
             Some(Stored::Tombstone) => return Outcome::Refused(Failure::new("COMPENSATED_BEFORE", "too late")),
             None => {}
         }
-        // A new identity takes the place of the old ones: what they did stands, what they did not do never happens.
-        for earlier in 0..command.revision {
-            let key = (command.step.clone(), Operation::Execute, earlier);
-            match self.barrier.get(&key) {
+        // Of several identities of a step one takes effect, whichever comes first.
+        for other in (0..8).filter(|other| *other != command.revision) {
+            match self.barrier.get(&(command.step.clone(), Operation::Execute, other)) {
                 Some(Stored::Answer(_, done @ Outcome::Done(_))) => return done.clone(),
-                Some(_) => {}
-                None => drop(self.barrier.insert(key, Stored::Tombstone)),
+                Some(_) if other > command.revision => return Outcome::Refused(Failure::new("SUPERSEDED", "too late")),
+                _ => {}
             }
         }
         let manner = self.execute.get(&command.step).copied().unwrap_or(Manner::Willing);

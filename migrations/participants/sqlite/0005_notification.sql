@@ -1,0 +1,15 @@
+-- The outbox of messages: a row is a message sent. Its key allows one message of a kind per order (I18).
+CREATE TABLE notifications (
+    order_id        TEXT    NOT NULL,
+    template        TEXT    NOT NULL,
+    notification_id TEXT    NOT NULL,
+    saga_id         TEXT    NOT NULL,
+    user_id         TEXT    NOT NULL,
+    channel         TEXT    NOT NULL,
+    subject         TEXT    NOT NULL,
+    body            TEXT    NOT NULL,
+    created_at      INTEGER NOT NULL,
+    PRIMARY KEY (order_id, template)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX notifications_by_user ON notifications (user_id, created_at);

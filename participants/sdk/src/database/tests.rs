@@ -1,0 +1,128 @@
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migration, MigrationType};
+use sqlx::sqlite::SqliteArguments;
+
+use super::*;
+use crate::fixture::{MIGRATIONS, prepare};
+
+const INSERT: &str = "INSERT INTO charge (saga_id, amount) VALUES (x'00', $1)";
+
+async fn amounts(database: &Database) -> Vec<i64> {
+    crate::fixture::ledger(database).await
+}
+
+async fn file() -> (tempfile::TempDir, Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open_sqlite(folder.path().join("a.db").to_str().unwrap()).await.unwrap();
+    (folder, prepare(database).await)
+}
+
+async fn in_parts(database: &Database) -> Transaction {
+    database.begin_with(BEGIN_IN_PARTS, SqliteArguments::default(), |_| Ok(())).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_part_is_undone_alone() {
+    let (_folder, database) = file().await;
+    let mut transaction = in_parts(&database).await;
+    for (amount, keep) in [(1, true), (2, false), (3, true), (4, true), (5, false), (6, false), (7, true)] {
+        transaction.next_part();
+        assert_eq!(transaction.execute(INSERT, &[Value::Int(amount)]).await.unwrap(), 1);
+        assert!(transaction.execute("UPDATE charge SET amount = amount", &[]).await.unwrap() > 0);
+        if !keep {
+            transaction.undo_part().await.unwrap();
+            transaction.undo_part().await.unwrap();
+        }
+    }
+    transaction.next_part();
+    transaction.undo_part().await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(amounts(&database).await, [1, 3, 4, 7]);
+}
+
+#[tokio::test]
+async fn readers_see_what_is_committed_and_write_nothing() {
+    let (_folder, database) = file().await;
+    let mut transaction = database.begin().await.unwrap();
+    transaction.execute(INSERT, &[Value::Int(1)]).await.unwrap();
+    assert!(amounts(&database).await.is_empty());
+    drop(transaction);
+    database.execute(INSERT, &[Value::Int(2)]).await.unwrap();
+    assert_eq!(amounts(&database).await, [2]);
+    assert!(database.fetch_all::<(i64,)>("DELETE FROM charge RETURNING amount", &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_the_transaction_and_not_the_database() {
+    const BIG: &str = "INSERT INTO charge (saga_id, amount) VALUES (zeroblob(1000000), 9)";
+    let (_folder, database) = file().await;
+    let mut transaction = in_parts(&database).await;
+    transaction.fetch_all::<(i64,)>("PRAGMA max_page_count = 50", &[]).await.unwrap();
+    transaction.execute(INSERT, &[Value::Int(1)]).await.unwrap();
+    transaction.next_part();
+    assert!(matches!(transaction.execute(BIG, &[]).await, Err(DatabaseError::Unavailable(_))));
+    assert!(matches!(transaction.execute(INSERT, &[Value::Int(2)]).await, Err(DatabaseError::Ended)));
+    assert!(transaction.commit().await.is_err());
+    database.execute(INSERT, &[Value::Int(3)]).await.unwrap();
+    assert_eq!(amounts(&database).await, [3]);
+}
+
+#[tokio::test]
+async fn a_wrong_statement_does_not_end_the_transaction() {
+    let database = crate::fixture::memory().await;
+    let mut transaction = database.begin().await.unwrap();
+    assert!(matches!(transaction.execute("NONSENSE", &[]).await, Err(DatabaseError::Statement(_))));
+    assert!(matches!(transaction.execute(INSERT, &[Value::Null]).await, Err(DatabaseError::Statement(_))));
+    transaction.execute(INSERT, &[Value::Int(1)]).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(amounts(&database).await, [1]);
+}
+
+#[tokio::test]
+async fn a_commit_survives_and_a_closed_database_says_so() {
+    let (folder, database) = file().await;
+    database.execute(INSERT, &[Value::Int(1)]).await.unwrap();
+    database.close().await;
+    assert!(matches!(database.begin().await, Err(DatabaseError::Unavailable(_))));
+    let again = Database::open_sqlite(folder.path().join("a.db").to_str().unwrap()).await.unwrap();
+    again.migrate(&MIGRATIONS).await.unwrap();
+    assert_eq!(amounts(&again).await, [1]);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_program_is_refused() {
+    let (_folder, database) = file().await;
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap();
+    let next = Migration::new(
+        known + 1,
+        Cow::Borrowed("later"),
+        MigrationType::Simple,
+        sqlx::SqlSafeStr::into_sql_str("CREATE TABLE later (n INTEGER)"),
+        false,
+    );
+    let newer = Migrator::with_migrations(MIGRATIONS.iter().cloned().chain([next]).collect());
+    database.migrate(&newer).await.unwrap();
+    let refused = database.migrate(&MIGRATIONS).await.unwrap_err();
+    assert!(matches!(refused, DatabaseError::Newer { found, known: k } if found == known + 1 && k == known));
+    assert!(refused.to_string().starts_with("the database is newer than this program"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let refusal = async |path: String| Database::open_sqlite(&path).await.unwrap_err().to_string();
+
+    assert!(refusal(path("")).await.contains("it is a directory"));
+    assert!(refusal(path("no/such/a.db")).await.contains("does not exist"));
+
+    std::fs::write(path("text"), "this is no database, but long enough to be taken for one".repeat(99)).unwrap();
+    assert!(refusal(path("text")).await.contains("not a database"));
+
+    std::fs::write(path("locked"), "").unwrap();
+    let mut permissions = std::fs::metadata(path("locked")).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(path("locked"), permissions).unwrap();
+    assert!(refusal(path("locked")).await.contains("read-only"));
+}

@@ -1,0 +1,115 @@
+//! A small participant that the crate's own tests run.
+
+use amends_core::{Command, CommandId, Operation, Payload, SagaId, SagaType, StepName, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::migrate::Migrator;
+use uuid::Uuid;
+
+use crate::{Database, Step, StepContext, StepError};
+
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/participants/sqlite");
+
+const TABLE: &str = "CREATE TABLE charge (saga_id BLOB NOT NULL, amount INTEGER NOT NULL CHECK (amount > -1000000))";
+
+/// One line per charge and refund.
+pub(crate) const LEDGER: &str = "SELECT CAST(amount AS TEXT) FROM charge ORDER BY rowid";
+
+pub(crate) async fn memory() -> Database {
+    prepare(Database::open_sqlite(":memory:").await.unwrap()).await
+}
+
+pub(crate) async fn prepare(database: Database) -> Database {
+    database.migrate(&MIGRATIONS).await.unwrap();
+    database.execute(TABLE, &[]).await.unwrap();
+    database
+}
+
+pub(crate) async fn ledger(database: &Database) -> Vec<i64> {
+    let rows = database.fetch_all("SELECT amount FROM charge ORDER BY rowid", &[]).await.unwrap();
+    rows.into_iter().map(|(amount,): (i64,)| amount).collect()
+}
+
+/// Writes a line, and then ends as its input says.
+pub(crate) struct Charge;
+
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Input {
+    amount: i64,
+    #[serde(default)]
+    then: Then,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Then {
+    #[default]
+    Done,
+    Refuse,
+    TryAgain,
+    Panic,
+    Hang,
+    AnswerLate,
+    IgnoreAnError,
+    RefundRefused,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Output {
+    charged: i64,
+}
+
+impl Step for Charge {
+    type Input = Input;
+    type Output = Output;
+    const COMMAND: &'static str = "payment.charge";
+
+    async fn execute(&self, cx: &mut StepContext<'_>, input: Input) -> Result<Output, StepError> {
+        insert(cx, input.amount).await?;
+        match input.then {
+            Then::Refuse => return Err(StepError::refused("DECLINED", "no money")),
+            Then::TryAgain => return Err(StepError::try_again("not now")),
+            Then::Panic => panic!("the step is broken"),
+            Then::Hang => std::future::pending().await,
+            Then::AnswerLate => cx.reply_after(std::time::Duration::from_secs(60)),
+            Then::IgnoreAnError => drop(insert(cx, -1_000_000).await),
+            Then::Done | Then::RefundRefused => {}
+        }
+        Ok(Output { charged: input.amount })
+    }
+
+    async fn compensate(&self, cx: &mut StepContext<'_>, input: Input, done: Output) -> Result<(), StepError> {
+        insert(cx, -done.charged).await?;
+        match input.then {
+            Then::RefundRefused if cx.redrive() == 0 => Err(StepError::refused("REFUND_FAILED", "closed account")),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn insert(cx: &mut StepContext<'_>, amount: i64) -> Result<(), StepError> {
+    let id = cx.saga_id().as_uuid();
+    let changed =
+        cx.execute("INSERT INTO charge (saga_id, amount) VALUES ($1, $2)", &[(&id).into(), amount.into()]).await?;
+    assert_eq!(changed, 1, "the number of changed rows is that of the statement alone");
+    Ok(())
+}
+
+pub(crate) fn command(saga: u128, operation: Operation, input: &str) -> Command {
+    let saga_id = SagaId::from_uuid(Uuid::from_u128(saga));
+    let step = StepName::new("charge_payment").unwrap();
+    Command {
+        id: CommandId::derive(saga_id, &step, operation, 0),
+        saga_id,
+        saga_type: SagaType::new("order").unwrap(),
+        step,
+        operation,
+        command: Charge::COMMAND.into(),
+        participant: "payment".into(),
+        attempt: 1,
+        revision: 0,
+        redrive: 0,
+        deadline: Timestamp(0),
+        payload: Payload::from_json(input.into()).unwrap(),
+        cause: None,
+    }
+}

@@ -1,0 +1,119 @@
+//! Subscribers: services that keep themselves up to date by domain events.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use amends_core::DomainEvent;
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteArguments;
+
+use crate::context::EventContext;
+use crate::database::{BEGIN_IN_PARTS, Database, DatabaseError, Transaction};
+use crate::guard::{guard, now};
+use crate::step::StepError;
+
+/// Does something about domain events.
+///
+/// Events come at least once, those of one saga in order: doing the same again must change nothing.
+#[async_trait]
+pub trait Subscriber: Send + Sync {
+    /// The topics it wants to see.
+    fn topics(&self) -> &'static [&'static str];
+
+    /// Takes one event. [`StepError::Refused`] rolls back what it has written for this event and passes the event
+    /// over; [`StepError::TryAgain`] has the whole delivery repeated.
+    async fn on_event(&self, cx: &mut EventContext<'_>, event: &DomainEvent) -> Result<(), StepError>;
+}
+
+/// The subscribers of one database.
+pub struct Subscriptions {
+    database: Database,
+    subscribers: HashMap<&'static str, Vec<Arc<dyn Subscriber>>>,
+}
+
+/// A delivery changed nothing and is to be repeated as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A subscriber could not take an event now.
+    #[error("an event of {topic} cannot be taken now: {why}")]
+    TryAgain {
+        /// The event's topic.
+        topic: String,
+        /// What the subscriber said.
+        why: String,
+    },
+}
+
+impl Subscriptions {
+    /// Brings subscribers together whose tables are in one database.
+    pub fn new(database: Database, subscribers: Vec<Arc<dyn Subscriber>>) -> Self {
+        let mut by_topic: HashMap<_, Vec<_>> = HashMap::new();
+        for subscriber in subscribers {
+            for topic in subscriber.topics() {
+                by_topic.entry(*topic).or_default().push(Arc::clone(&subscriber));
+            }
+        }
+        Self { database, subscribers: by_topic }
+    }
+
+    /// Hands events to their subscribers, in the given order and in one transaction. Durable when it returns.
+    pub async fn deliver(&self, events: &[DomainEvent]) -> Result<(), DeliverError> {
+        let wanted = |event: &&DomainEvent| self.subscribers.contains_key(event.topic.as_str());
+        let mut wanted = events.iter().filter(wanted).peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
+        let mut transaction = self.database.begin_with(BEGIN_IN_PARTS, SqliteArguments::default(), |_| Ok(())).await?;
+        match self.take(&mut transaction, wanted).await {
+            Ok(()) => Ok(transaction.commit().await?),
+            Err(error) => {
+                transaction.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        transaction: &mut Transaction,
+        events: impl Iterator<Item = &DomainEvent>,
+    ) -> Result<(), DeliverError> {
+        let now = now();
+        for event in events {
+            for subscriber in self.subscribers.get(event.topic.as_str()).into_iter().flatten() {
+                transaction.next_part();
+                let mut cx = EventContext::new(transaction, now);
+                let taken = guard(&event.topic, event.saga_id, subscriber.on_event(&mut cx, event)).await;
+                settle(transaction, event, taken).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn settle(
+    transaction: &mut Transaction,
+    event: &DomainEvent,
+    taken: Result<(), StepError>,
+) -> Result<(), DeliverError> {
+    if transaction.has_ended() {
+        return Err(DatabaseError::Ended.into());
+    }
+    match taken {
+        Ok(()) => Ok(()),
+        Err(StepError::Refused { code, message }) => {
+            let (topic, saga_id) = (&event.topic, event.saga_id);
+            tracing::warn!(%saga_id, topic, code, message, "a subscriber refused an event; it is passed over");
+            Ok(transaction.undo_part().await?)
+        }
+        Err(StepError::TryAgain { message, .. }) => {
+            Err(DeliverError::TryAgain { topic: event.topic.clone(), why: message })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
