@@ -11,7 +11,9 @@ pub struct Definitions(BTreeMap<(SagaType, u32), Arc<Definition>>);
 
 /// Two definitions claim the same type and version.
 #[derive(Debug, thiserror::Error)]
-#[error("{saga_type} version {version} is defined twice with different contents; a changed definition needs a new version")]
+#[error(
+    "{saga_type} version {version} is defined twice with different contents; a changed definition needs a new version"
+)]
 pub struct DefinitionsError {
     saga_type: SagaType,
     version: u32,

@@ -12,4 +12,4 @@ mod shard;
 pub mod store;
 
 pub use definitions::{Definitions, DefinitionsError};
-pub use engine::{Engine, EngineConfig, EngineError, Ended};
+pub use engine::{Ended, Engine, EngineConfig, EngineError};

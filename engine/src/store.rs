@@ -18,7 +18,13 @@ use uuid::Uuid;
 pub trait Store: Send + Sync + 'static {
     /// Takes over those of `shards` that are free, expired at `now`, or `owner`'s already; each gets a new epoch.
     /// Shards that another live owner holds are left out of the answer.
-    async fn claim(&self, owner: &Owner, shards: &[Shard], now: Timestamp, until: Timestamp) -> Result<Vec<Lease>, StoreError>;
+    async fn claim(
+        &self,
+        owner: &Owner,
+        shards: &[Shard],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Lease>, StoreError>;
 
     /// The unfinished sagas of a shard, oldest first, without the parked and the paused: those are loaded when
     /// something reaches them.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use amends_core::{Definition, IdempotencyKey, Input, Payload, Rejected, Reply, Saga, SagaId, Shard, Status, Timestamp, timers};
+use amends_core::{
+    Definition, IdempotencyKey, Input, Payload, Rejected, Reply, Saga, SagaId, Shard, Status, Timestamp, timers,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -206,8 +208,10 @@ impl Lane {
         let now = now();
         for id in self.residents.due(now, ROUND_MAX) {
             let Some(resident) = self.residents.get(id) else { continue };
-            let due: Vec<_> =
-                timers(&resident.saga).filter(|(at, _)| *at <= now).map(|(_, timer)| Input::TimerFired(timer)).collect();
+            let due: Vec<_> = timers(&resident.saga)
+                .filter(|(at, _)| *at <= now)
+                .map(|(_, timer)| Input::TimerFired(timer))
+                .collect();
             for timer in &due {
                 // Void is the normal end of a timer whose step moved on within this very round.
                 if let Err(verdict) = round.apply(&mut self.residents, id, timer) {
@@ -296,7 +300,8 @@ impl Lane {
         self.config.publish_queue.send(round.domain_events, marks.collect()).await;
         for id in round.followed {
             let resident = self.residents.get(id);
-            if let Some((followers, seq)) = resident.and_then(|found| Some((found.followers.as_ref()?, found.saga.seq))) {
+            if let Some((followers, seq)) = resident.and_then(|found| Some((found.followers.as_ref()?, found.saga.seq)))
+            {
                 followers.send_replace(seq);
             }
         }
@@ -324,7 +329,8 @@ fn answer_existing(
         return round.answers.push(Answer::Started(answer, started));
     }
     let key = request.key.as_ref().map_or("", IdempotencyKey::as_str);
-    let message = format!("the key {key:?} belongs to another {} already, with another input", request.definition.saga_type);
+    let message =
+        format!("the key {key:?} belongs to another {} already, with another input", request.definition.saga_type);
     drop(answer.send(Err(ServiceError::AlreadyExists(message))));
 }
 

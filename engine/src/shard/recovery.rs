@@ -1,14 +1,15 @@
 //! How sagas come (back) into memory: a shard is taken over, or something reaches a saga that was let go.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use amends_core::{Effect, Millis, Saga, SagaId, Shard, outstanding, react};
 
 use super::lane::{LaneConfig, LaneInput};
-use super::resident::{OwnedShard, Residents};
 use super::now;
+use super::resident::{OwnedShard, Residents};
 use crate::Definitions;
 use crate::store::{Lease, SagaRow, StoreError, StoredSaga};
 
@@ -108,12 +109,16 @@ async fn publish_again(config: &LaneConfig, lease: &Lease, published: Arc<Atomic
         position = last.position;
         let mut events = Vec::new();
         for row in rows {
-            if !sagas.contains_key(&row.saga_id) {
-                let Some(stored) = config.archive.saga(row.saga_id).await? else { continue };
-                let Some(definition) = config.definitions.get(&stored.row.saga_type, stored.row.version) else { continue };
-                sagas.insert(row.saga_id, (Saga::new(row.saga_id, definition.clone()), stored.journal.into_iter()));
-            }
-            let Some((saga, rest)) = sagas.get_mut(&row.saga_id) else { continue };
+            let entry = match sagas.entry(row.saga_id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let Some(stored) = config.archive.saga(row.saga_id).await? else { continue };
+                    let SagaRow { saga_type, version, .. } = &stored.row;
+                    let Some(definition) = config.definitions.get(saga_type, *version) else { continue };
+                    new.insert((Saga::new(row.saga_id, definition.clone()), stored.journal.into_iter()))
+                }
+            };
+            let (saga, rest) = entry;
             for transition in rest.by_ref() {
                 saga.apply(&transition);
                 if transition.seq < row.seq {

@@ -155,7 +155,8 @@ impl Round {
             seq: saga.seq,
             at: now,
             format: JOURNAL_FORMAT,
-            events: serde_json::to_string(events).unwrap_or_else(|error| unreachable!("events are plain data: {error}")),
+            events: serde_json::to_string(events)
+                .unwrap_or_else(|error| unreachable!("events are plain data: {error}")),
         });
         for event in events {
             for effect in react(saga, event, now) {
