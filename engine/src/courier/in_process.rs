@@ -45,3 +45,61 @@ impl Courier for InProcess {
         self.commands.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use amends_core::Reply;
+    use tokio::sync::Mutex;
+
+    use super::*;
+    use crate::courier::Inlet;
+    use crate::courier::conformance::{self, Kept, SERVED, Subject};
+
+    struct Under {
+        courier: InProcess,
+        queue: Mutex<mpsc::Receiver<Command>>,
+        inlet: Arc<Kept>,
+    }
+
+    #[async_trait]
+    impl Subject for Under {
+        fn courier(&self) -> &dyn Courier {
+            &self.courier
+        }
+
+        async fn receive(&self) -> Option<Command> {
+            let mut queue = self.queue.lock().await;
+            tokio::time::timeout(Duration::from_secs(1), queue.recv()).await.ok().flatten()
+        }
+
+        async fn reply(&self, reply: Reply) {
+            self.inlet.replies(vec![reply]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn conforms() {
+        conformance::run(|inlet| async {
+            let (courier, queue) = InProcess::new(vec![SERVED.to_owned()], 1_000);
+            Under { courier, queue: Mutex::new(queue), inlet }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_said_and_never_waited_for() {
+        let (courier, queue) = InProcess::new(vec![SERVED.to_owned()], 1);
+        let command: Command = serde_json::from_str(COMMAND).unwrap();
+        let answer = courier.send(vec![command.clone(), command]).await;
+        assert!(matches!(answer, Err(CourierError::Unavailable(_))), "{answer:?}");
+        assert_eq!(queue.len(), 1);
+    }
+
+    const COMMAND: &str = r#"{"id":"00000000-0000-0000-0000-000000000001",
+        "saga_id":"00000000-0000-0000-0000-000000000002","saga_type":"suite","step":"echo","operation":"execute",
+        "command":"suite.echo","participant":"suite","attempt":1,"revision":0,"redrive":0,"deadline":0,"payload":null,
+        "cause":null}"#;
+}

@@ -13,8 +13,10 @@ use super::resident::{OwnedShard, Residents};
 use crate::Definitions;
 use crate::store::{Lease, SagaRow, StoreError, StoredSaga};
 
-/// How long a claim holds. The embedded store's file lock is what keeps others out; the lease only has to be there.
-const LEASE: Millis = Millis(10 * 365 * 24 * 3_600_000);
+/// How long a claim holds: not at all beyond the process. The embedded store's file lock keeps other programs out while
+/// this one lives, and the next one must not wait for a dead owner's lease. What an owner that lost its shards might
+/// still write is fenced by the epoch.
+const LEASE: Millis = Millis(0);
 
 /// Journal rows read at a time while looking for domain events that may not have been published.
 const REPLAY_PAGE: u32 = 1_000;
@@ -28,6 +30,9 @@ pub(crate) async fn recover(
 ) -> Result<(), StoreError> {
     let claimed_at = now();
     let leases = config.store.claim(&config.owner, shards, claimed_at, claimed_at.after(LEASE)).await?;
+    if leases.len() < shards.len() {
+        tracing::warn!(wanted = shards.len(), got = leases.len(), "other owners hold some of the shards");
+    }
     for lease in leases {
         let shard = lease.shard;
         residents.drop_shard(shard);

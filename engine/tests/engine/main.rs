@@ -1,0 +1,8 @@
+//! The engine on a real store, with faults put in between: commits that fail, are fenced, or succeed unheard.
+
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test program")]
+
+mod commits;
+mod restarts;
+mod starts;
+mod world;
