@@ -14,6 +14,8 @@ mod error;
 mod journal;
 mod list;
 mod open;
+#[cfg(test)]
+mod plans;
 mod sagas;
 mod shards;
 #[cfg(test)]
@@ -185,10 +187,10 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, batch: Arc<Batch>) -> Result<(), StoreError> {
-        let writer = Arc::clone(&self.0.writer);
+        let (writer, shards) = (Arc::clone(&self.0.writer), self.0.shards);
         // In a task of its own: a caller that goes away must not leave half a transaction behind.
         let task = tokio::spawn(async move {
-            let plan = commit::Plan::new(&batch)?;
+            let plan = commit::Plan::new(&batch, shards)?;
             drop(batch);
             plan.run(connection(&mut *writer.lock().await)?).await
         });
