@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::courier::{Courier, Inlet, Publisher};
 use crate::definitions::Definitions;
+use crate::metrics::Metrics;
 use crate::service::ServiceError;
 use crate::service::start::{StartSaga, Started};
 use crate::shard::{Dispatcher, Lane, LaneConfig, LaneInput, PublishQueue, Residents, StartRequest};
@@ -34,6 +35,7 @@ struct Shared {
     lanes: Vec<mpsc::Sender<LaneInput>>,
     in_flight: Arc<[Arc<AtomicUsize>]>,
     ended: broadcast::Sender<Ended>,
+    metrics: Metrics,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
@@ -66,6 +68,9 @@ pub enum EngineError {
     /// The definitions contradict each other or the stored ones.
     #[error("{0}")]
     Definitions(String),
+    /// The metrics cannot be registered.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// Tells that a saga has ended or parked.
@@ -88,6 +93,7 @@ impl Engine {
         definitions: Definitions,
     ) -> Result<Self, EngineError> {
         let definitions = remember(&*archive, definitions).await?;
+        let metrics = Metrics::new()?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let in_flight: Arc<[_]> = (0..config.shards).map(|_| Arc::new(AtomicUsize::new(0))).collect();
         let ended = broadcast::channel(ENDED_QUEUE).0;
@@ -105,6 +111,7 @@ impl Engine {
                 dispatcher: Dispatcher::start(courier.clone(), &tasks),
                 publish_queue: PublishQueue::start(publisher.clone(), cancel.clone(), &tasks),
                 ended: ended.clone(),
+                metrics: metrics.clone(),
                 in_flight_max: config.in_flight_max,
                 cancel: cancel.clone(),
             };
@@ -116,7 +123,7 @@ impl Engine {
             lanes.push(sender);
         }
         tasks.close();
-        let shared = Shared { archive, definitions, courier, lanes, in_flight, ended, cancel, tasks };
+        let shared = Shared { archive, definitions, courier, lanes, in_flight, ended, metrics, cancel, tasks };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -196,6 +203,14 @@ impl Engine {
     /// Unfinished sagas in memory, by shard.
     pub fn in_flight(&self) -> Vec<usize> {
         self.0.in_flight.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// What the engine has counted, in the Prometheus text format.
+    pub fn metrics(&self) -> Result<String, ServiceError> {
+        self.0.metrics.text(self.in_flight().iter().sum()).map_err(|error| {
+            tracing::error!(%error, "the metrics cannot be written");
+            ServiceError::Internal
+        })
     }
 
     /// Stops taking inputs, finishes what is being committed, and returns. What is unfinished carries on at the next start.

@@ -7,6 +7,7 @@ pub mod api;
 pub mod courier;
 mod definitions;
 mod engine;
+mod metrics;
 pub mod service;
 mod shard;
 pub mod store;

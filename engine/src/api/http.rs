@@ -46,6 +46,7 @@ pub(super) fn router(api: Api, extra: Router) -> Router {
         .route("/v1/version", get(lookup::version))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(lookup::ready))
+        .route("/metrics", get(lookup::metrics))
         .with_state(api);
     ours.merge(extra)
         .fallback(no_such_path)

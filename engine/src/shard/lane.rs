@@ -19,6 +19,7 @@ use super::resident::Residents;
 use super::round::{Answer, Round, may_leave};
 use super::{Dispatcher, PublishQueue, now};
 use crate::engine::Ended;
+use crate::metrics::Metrics;
 use crate::service::ServiceError;
 use crate::service::start::Started;
 use crate::store::{Archive, Owner, SagaRow, ShardMark, Store, StoreError};
@@ -64,6 +65,7 @@ pub(crate) struct LaneConfig {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) publish_queue: PublishQueue,
     pub(crate) ended: broadcast::Sender<Ended>,
+    pub(crate) metrics: Metrics,
     /// Unfinished sagas per shard; starts beyond it are refused.
     pub(crate) in_flight_max: usize,
     pub(crate) cancel: CancellationToken,
@@ -168,9 +170,10 @@ impl Lane {
     fn replies(&mut self, round: &mut Round, replies: Vec<Reply>) {
         for reply in replies {
             let id = reply.saga_id;
-            match round.apply(&mut self.residents, id, &Input::Reply(reply)) {
-                Ok(()) => {}
-                Err(verdict) => tracing::debug!(saga = %id, %verdict, "reply not applied"),
+            let verdict = round.apply(&mut self.residents, id, &Input::Reply(reply));
+            self.config.metrics.reply(&verdict);
+            if let Err(verdict) = verdict {
+                tracing::debug!(saga = %id, %verdict, "reply not applied");
             }
         }
     }
@@ -227,9 +230,12 @@ impl Lane {
         let mut uncertain = false;
         loop {
             let batch = Arc::new(std::mem::take(&mut round.batch));
+            let timer = self.config.metrics.commit_seconds.start_timer();
             let result = self.config.store.commit(batch.clone()).await;
+            timer.observe_duration();
             round.batch = Arc::unwrap_or_clone(batch);
             let Err(error) = result else { return Some(std::mem::take(&mut round.batch.shards)) };
+            self.config.metrics.commit_failures.inc();
             for answer in round.answers.drain(..) {
                 answer.fail(ServiceError::Unavailable(error.to_string()));
             }
@@ -287,8 +293,23 @@ impl Lane {
         refuse_all(&mut inputs, error);
     }
 
+    fn count(&self, round: &Round) {
+        let metrics = &self.config.metrics;
+        let rows = round.batch.journal.len();
+        if rows > 0 {
+            metrics.round_transitions.observe(rows as f64);
+        }
+        metrics.transitions.inc_by(rows as u64);
+        metrics.accepted.inc_by(round.batch.started.len() as u64);
+        metrics.commands.inc_by(round.commands.len() as u64);
+        for ended in &round.ended {
+            metrics.ended(ended.saga.status);
+        }
+    }
+
     /// Acts on what is committed.
     async fn perform(&mut self, round: Round, marks: Vec<ShardMark>) {
+        self.count(&round);
         for answer in round.answers {
             answer.ok();
         }

@@ -12,13 +12,30 @@ async fn a_saga_runs_to_its_end() {
     let started = world.start(None, "{}").await.unwrap();
     assert_eq!(world.drive(started.id).await, Status::Completed);
     let expected = [
-        "saga_started", "step_started", "step_succeeded", "step_started", "step_succeeded", "step_started",
-        "step_succeeded", "saga_completed",
+        "saga_started",
+        "step_started",
+        "step_succeeded",
+        "step_started",
+        "step_succeeded",
+        "step_started",
+        "step_succeeded",
+        "saga_completed",
     ];
     assert_eq!(world.journal(started.id).await, expected);
     let topics: Vec<_> = world.published(2).await.into_iter().map(|event| event.topic).collect();
     assert_eq!(topics, ["booked", "done"]);
     assert_eq!(world.engine.in_flight().iter().sum::<usize>(), 0, "an ended saga leaves memory");
+    let metrics = world.engine.metrics().unwrap();
+    for line in [
+        "amends_sagas_accepted_total 1",
+        "amends_transitions_total 4",
+        "amends_commands_total 3",
+        "amends_sagas_ended_total{status=\"completed\"} 1",
+        "amends_replies_total{verdict=\"applied\"} 3",
+        "amends_sagas_in_flight 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
+    }
 }
 
 #[tokio::test]

@@ -73,3 +73,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, Proble
     cluster::ready(&api.engine).await?;
     Ok("ready\n")
 }
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(api): State<Api>) -> Result<impl axum::response::IntoResponse, Problem> {
+    Ok(([(axum::http::header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], api.engine.metrics()?))
+}
