@@ -1,0 +1,117 @@
+//! The table `journal`: one row per transition, append-only.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use amends_core::{JOURNAL_FORMAT, SagaId, Shard, Timestamp, Transition};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Row, query};
+
+use super::bulk::Bulk;
+use super::commit::Plan;
+use super::decode::saga_id;
+use super::error::store_error;
+use crate::store::{JournalRow, StoreError};
+
+/// Each row looks its saga up; one without a saga fails, since its number cannot be NULL.
+pub(super) static APPEND: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO journal (shard, position, saga, seq, at, format, events) \
+         SELECT row.column1, row.column2, sagas.number, row.column4, row.column5, row.column6, row.column7 FROM",
+        7,
+        "AS row LEFT JOIN sagas ON sagas.saga_id = row.column3 WHERE row.column1 IS NOT NULL",
+    )
+});
+
+/// Appends rows; one at a position or number that is taken is a conflict.
+pub(super) fn append(plan: &mut Plan, rows: &[JournalRow]) {
+    plan.insert(&APPEND, rows, |parameters, row| {
+        parameters.push(i64::from(row.shard.0));
+        parameters.push(row.position);
+        parameters.push(row.saga_id.as_uuid().as_bytes().as_slice());
+        parameters.push(row.seq.cast_signed());
+        parameters.push(row.at.0);
+        parameters.push(row.format);
+        parameters.push(row.events.as_str());
+    });
+}
+
+/// Rows of a shard after a position, in order.
+pub(super) async fn after(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    position: i64,
+    limit: u32,
+) -> sqlx::Result<Vec<JournalRow>> {
+    let rows = query(
+        "SELECT journal.position, sagas.saga_id, journal.seq, journal.at, journal.format, journal.events
+         FROM journal CROSS JOIN sagas ON sagas.number = journal.saga
+         WHERE journal.shard = ? AND journal.position > ? ORDER BY journal.position LIMIT ?",
+    )
+    .bind(i64::from(shard.0))
+    .bind(position)
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| journal_row(row, shard)).collect()
+}
+
+fn journal_row(row: &SqliteRow, shard: Shard) -> sqlx::Result<JournalRow> {
+    Ok(JournalRow {
+        shard,
+        position: row.try_get("position")?,
+        saga_id: saga_id(row, "saga_id")?,
+        seq: row.try_get::<i64, _>("seq")?.cast_unsigned(),
+        at: Timestamp(row.try_get("at")?),
+        format: row.try_get("format")?,
+        events: row.try_get("events")?,
+    })
+}
+
+/// The whole journals of some sagas, by their numbers. One with a gap, or that cannot be read, is corrupt.
+pub(super) async fn whole(
+    connection: &mut SqliteConnection,
+    sagas: &[(i64, SagaId)],
+) -> Result<HashMap<i64, Vec<Transition>>, StoreError> {
+    let numbers: Vec<i64> = sagas.iter().map(|(number, _)| *number).collect();
+    let rows = query(
+        "SELECT saga, seq, at, format, events FROM journal
+         WHERE saga IN (SELECT value FROM json_each(?)) ORDER BY saga, seq",
+    )
+    .bind(format!("{numbers:?}"))
+    .fetch_all(connection)
+    .await
+    .map_err(store_error)?;
+    let mut journals: HashMap<i64, Vec<Transition>> = HashMap::with_capacity(sagas.len());
+    for row in &rows {
+        let saga: i64 = row.try_get("saga").map_err(store_error)?;
+        let journal = journals.entry(saga).or_default();
+        let next = journal.len() as u64 + 1;
+        let transition = transition(row, next).map_err(|wrong| {
+            let id = sagas.iter().find(|(number, _)| *number == saga).map(|(_, id)| id.to_string());
+            StoreError::Corrupt(format!("journal of saga {}, row {next}: {wrong}", id.unwrap_or_default()))
+        })?;
+        journal.push(transition);
+    }
+    Ok(journals)
+}
+
+fn transition(row: &SqliteRow, next: u64) -> Result<Transition, String> {
+    let text = |error: sqlx::Error| error.to_string();
+    let seq = row.try_get::<i64, _>("seq").map_err(text)?.cast_unsigned();
+    if seq != next {
+        return Err(format!("number {seq} follows"));
+    }
+    let format: i16 = row.try_get("format").map_err(text)?;
+    if format != JOURNAL_FORMAT {
+        return Err(format!("format {format} is not known"));
+    }
+    let events: &str = row.try_get("events").map_err(text)?;
+    Ok(Transition {
+        seq,
+        at: Timestamp(row.try_get("at").map_err(text)?),
+        // The parser's own words may quote what a client sent (I37).
+        events: serde_json::from_str(events)
+            .map_err(|error| format!("its events are not known to this program, from column {}", error.column()))?,
+    })
+}
