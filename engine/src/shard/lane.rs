@@ -25,7 +25,7 @@ use crate::service::start::Started;
 use crate::store::{Archive, Owner, SagaRow, ShardMark, Store, StoreError};
 
 /// Most messages of the queue that one round takes: bounds the transaction's size and the wait of the next message.
-const ROUND_MAX: usize = 512;
+const ROUND_MAX: usize = 256;
 
 /// First and longest wait between tries to commit while the database cannot write.
 const COMMIT_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -109,20 +109,21 @@ impl Lane {
     }
 
     async fn round(&mut self, inputs: &mut Vec<LaneInput>) {
-        let known = match wake(&mut self.residents, &self.config, inputs).await {
-            Ok(known) => known,
+        let woken = match wake(&mut self.residents, &self.config, inputs).await {
+            Ok(woken) => woken,
             Err(error) => return refuse_all(inputs, &error),
         };
         let mut round = Round::new(now());
         for input in inputs.drain(..) {
             match input {
-                LaneInput::Start(request, answer) => self.start(&mut round, *request, answer, &known),
+                LaneInput::Start(request, answer) => self.start(&mut round, *request, answer, &woken.ended),
                 LaneInput::Replies(replies) => self.replies(&mut round, replies),
                 LaneInput::Operate(id, input, answer) => self.operate(&mut round, id, &input, answer),
                 LaneInput::Follow(id, answer) => drop(answer.send(self.follow(id))),
             }
         }
         self.fire_timers(&mut round);
+        round.leaving.extend(woken.resident);
         round.seal(&self.residents);
         let marks = if round.is_empty() { Some(Vec::new()) } else { self.commit(&mut round).await };
         if let Some(marks) = marks {

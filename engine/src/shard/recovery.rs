@@ -57,13 +57,21 @@ pub(crate) async fn recover(
     Ok(())
 }
 
-/// Loads the sagas that inputs need and that are not in memory, in one read. Returns the rows of those that have
-/// ended, which a repeated start is answered from.
+/// What was read for a round.
+#[derive(Default)]
+pub(crate) struct Woken {
+    /// Sagas that have ended: a repeated start is answered from their rows.
+    pub(crate) ended: Vec<SagaRow>,
+    /// Sagas that came into memory; those that nothing came of leave it again.
+    pub(crate) resident: Vec<SagaId>,
+}
+
+/// Loads the sagas that inputs need and that are not in memory, in one read.
 pub(crate) async fn wake(
     residents: &mut Residents,
     config: &LaneConfig,
     inputs: &[LaneInput],
-) -> Result<Vec<SagaRow>, StoreError> {
+) -> Result<Woken, StoreError> {
     let mut wanted: Vec<SagaId> = Vec::new();
     for input in inputs {
         match input {
@@ -77,17 +85,18 @@ pub(crate) async fn wake(
     wanted.sort_unstable();
     wanted.dedup();
     if wanted.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Woken::default());
     }
-    let mut ended = Vec::new();
+    let mut woken = Woken::default();
     for stored in config.store.load(&wanted).await? {
         if stored.row.state.status.is_terminal() {
-            ended.push(stored.row);
+            woken.ended.push(stored.row);
         } else if let Some(saga) = fold(&config.definitions, stored) {
+            woken.resident.push(saga.id);
             residents.insert(saga);
         }
     }
-    Ok(ended)
+    Ok(woken)
 }
 
 /// Folds a journal. A saga whose definition this program does not have stays as it is in the store, and says so.

@@ -1,6 +1,6 @@
 //! What a client hears, and what it can rely on.
 
-use amends_core::Status;
+use amends_core::{Failure, Outcome, Status};
 use amends_engine::EngineConfig;
 use amends_engine::service::ServiceError;
 
@@ -87,6 +87,9 @@ async fn a_parked_saga_leaves_memory_and_a_late_answer_wakes_it() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     assert!(world.journal(started.id).await.ends_with(&["step_timed_out", "saga_parked"]));
+    world.reply(&mail, refused_again()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(world.engine.in_flight().iter().sum::<usize>(), 0, "what nothing came of leaves again");
     world.reply(&mail, done()).await;
     assert_eq!(world.drive_on(started.id).await, Status::Completed);
 }
@@ -104,6 +107,11 @@ async fn a_refusal_is_undone_in_reverse() {
     assert_eq!(undo.cause.as_ref().map(|cause| cause.code.as_str()), Some("NO"));
     world.reply(&undo, done()).await;
     assert_eq!(world.drive(started.id).await, Status::Compensated);
+}
+
+/// An answer that changes nothing once the step is parked.
+fn refused_again() -> Outcome {
+    Outcome::TryAgain { failure: Failure::new("BUSY", "later"), after: None }
 }
 
 impl World {
