@@ -44,7 +44,7 @@ pub trait Store: Send + Sync + 'static {
 /// The read path. Sees what is committed, on any engine.
 #[async_trait]
 pub trait Archive: Send + Sync + 'static {
-    /// One saga with its whole journal.
+    /// One saga with its whole journal; `Corrupt` if it cannot be read.
     async fn saga(&self, id: SagaId) -> Result<Option<StoredSaga>, StoreError>;
 
     /// Ids that end with `suffix` (hex digits, hyphens ignored) among the unfinished sagas and the 10,000 newest; at most two.
@@ -225,6 +225,9 @@ pub struct StoredSaga {
     pub row: SagaRow,
     /// Its journal, in order; empty where the call says so.
     pub journal: Vec<Transition>,
+    /// Why its journal cannot be read by this program, if so: then `journal` holds what comes before. One such saga
+    /// must not stop the others of its shard (I35).
+    pub unreadable: Option<String>,
 }
 
 /// What could not be finished.

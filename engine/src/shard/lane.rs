@@ -116,9 +116,9 @@ impl Lane {
         let mut round = Round::new(now());
         for input in inputs.drain(..) {
             match input {
-                LaneInput::Start(request, answer) => self.start(&mut round, *request, answer, &woken.ended),
+                LaneInput::Start(request, answer) => self.start(&mut round, *request, answer, &woken.known),
                 LaneInput::Replies(replies) => self.replies(&mut round, replies),
-                LaneInput::Operate(id, input, answer) => self.operate(&mut round, id, &input, answer),
+                LaneInput::Operate(id, input, answer) => self.operate(&mut round, id, &input, answer, &woken.known),
                 LaneInput::Follow(id, answer) => drop(answer.send(self.follow(id))),
             }
         }
@@ -185,9 +185,15 @@ impl Lane {
         id: SagaId,
         input: &Input,
         answer: oneshot::Sender<Result<(), ServiceError>>,
+        known: &[SagaRow],
     ) {
         if !self.residents.contains(id) {
-            let error = ServiceError::NotAllowed(format!("saga {id} has ended; nothing can be done to it any more"));
+            let unreadable = known.iter().any(|row| row.id == id && !row.state.status.is_terminal());
+            let error = if unreadable {
+                ServiceError::NotAllowed(format!("saga {id} cannot be read by this program; its log says why"))
+            } else {
+                ServiceError::NotAllowed(format!("saga {id} has ended; nothing can be done to it any more"))
+            };
             return drop(answer.send(Err(error)));
         }
         match round.apply(&mut self.residents, id, input) {

@@ -41,7 +41,7 @@ pub(crate) async fn recover(
         residents.shards.insert(shard, owned);
         let mut commands = Vec::new();
         for stored in config.store.recover(shard).await? {
-            let Some(saga) = fold(&config.definitions, stored) else { continue };
+            let Some(saga) = fold(&config.definitions, &stored) else { continue };
             commands.extend(outstanding(&saga).into_iter().filter_map(|effect| match effect {
                 Effect::SendCommand(command) => Some(command),
                 Effect::Publish(_) => None,
@@ -60,8 +60,8 @@ pub(crate) async fn recover(
 /// What was read for a round.
 #[derive(Default)]
 pub(crate) struct Woken {
-    /// Sagas that have ended: a repeated start is answered from their rows.
-    pub(crate) ended: Vec<SagaRow>,
+    /// Sagas that have ended or cannot be read: a repeated start is answered from their rows.
+    pub(crate) known: Vec<SagaRow>,
     /// Sagas that came into memory; those that nothing came of leave it again.
     pub(crate) resident: Vec<SagaId>,
 }
@@ -89,19 +89,26 @@ pub(crate) async fn wake(
     }
     let mut woken = Woken::default();
     for stored in config.store.load(&wanted).await? {
-        if stored.row.state.status.is_terminal() {
-            woken.ended.push(stored.row);
-        } else if let Some(saga) = fold(&config.definitions, stored) {
-            woken.resident.push(saga.id);
-            residents.insert(saga);
+        let ended = stored.row.state.status.is_terminal();
+        match fold(&config.definitions, &stored).filter(|_| !ended) {
+            Some(saga) => {
+                woken.resident.push(saga.id);
+                residents.insert(saga);
+            }
+            None => woken.known.push(stored.row),
         }
     }
     Ok(woken)
 }
 
-/// Folds a journal. A saga whose definition this program does not have stays as it is in the store, and says so.
-pub(crate) fn fold(definitions: &Definitions, stored: StoredSaga) -> Option<Saga> {
+/// Folds a journal. A saga that this program cannot read, or whose definition it does not have, stays as it is in the
+/// store: nothing of it moves, and nothing of it is lost (I7).
+fn fold(definitions: &Definitions, stored: &StoredSaga) -> Option<Saga> {
     let row = &stored.row;
+    if let Some(why) = &stored.unreadable {
+        tracing::error!(saga = %row.id, why, "a saga cannot be read; it stands still until a program can");
+        return None;
+    }
     let Some(definition) = definitions.get(&row.saga_type, row.version) else {
         tracing::error!(saga = %row.id, saga_type = %row.saga_type, version = row.version, "no such definition");
         return None;
@@ -126,7 +133,15 @@ async fn publish_again(config: &LaneConfig, lease: &Lease, published: Arc<Atomic
             let entry = match sagas.entry(row.saga_id) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
-                    let Some(stored) = config.archive.saga(row.saga_id).await? else { continue };
+                    let stored = match config.archive.saga(row.saga_id).await {
+                        Ok(Some(stored)) => stored,
+                        Ok(None) => continue,
+                        Err(StoreError::Corrupt(why)) => {
+                            tracing::error!(saga = %row.saga_id, why, "its domain events cannot be published again");
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
                     let SagaRow { saga_type, version, .. } = &stored.row;
                     let Some(definition) = config.definitions.get(saga_type, *version) else { continue };
                     new.insert((Saga::new(row.saga_id, definition.clone()), stored.journal.into_iter()))

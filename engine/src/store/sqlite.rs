@@ -170,14 +170,17 @@ impl Store for SqliteStore {
         let rows = sagas::by_id(connection, ids).await.map_err(store_error)?;
         // Mostly the ids are new, and asked about only to be sure: one statement has answered that.
         if rows.iter().all(|(_, row)| row.state.status.is_terminal()) {
-            return Ok(rows.into_iter().map(|(_, row)| StoredSaga { row, journal: Vec::new() }).collect());
+            return Ok(rows
+                .into_iter()
+                .map(|(_, row)| StoredSaga { row, journal: Vec::new(), unreadable: None })
+                .collect());
         }
         let mut snapshot = connection.begin().await.map_err(store_error)?;
         let rows = sagas::by_id(&mut snapshot, ids).await.map_err(store_error)?;
         let (ended, unfinished) = rows.into_iter().partition::<Vec<_>, _>(|(_, row)| row.state.status.is_terminal());
         let mut stored = with_journals(&mut snapshot, unfinished).await?;
         snapshot.commit().await.map_err(store_error)?;
-        stored.extend(ended.into_iter().map(|(_, row)| StoredSaga { row, journal: Vec::new() }));
+        stored.extend(ended.into_iter().map(|(_, row)| StoredSaga { row, journal: Vec::new(), unreadable: None }));
         Ok(stored)
     }
 
@@ -206,7 +209,10 @@ impl Archive for SqliteStore {
         let rows = sagas::by_id(&mut snapshot, &[id]).await.map_err(store_error)?;
         let stored = with_journals(&mut snapshot, rows).await?;
         snapshot.commit().await.map_err(store_error)?;
-        Ok(stored.into_iter().next())
+        match stored.into_iter().next() {
+            Some(StoredSaga { unreadable: Some(why), .. }) => Err(StoreError::Corrupt(why)),
+            found => Ok(found),
+        }
     }
 
     async fn by_suffix(&self, suffix: &str) -> Result<Vec<SagaId>, StoreError> {
@@ -252,8 +258,8 @@ async fn with_journals(
     let numbers: Vec<_> = rows.iter().map(|(number, row)| (*number, row.id)).collect();
     let mut journals = journal::whole(connection, &numbers).await?;
     let joined = rows.into_iter().map(|(number, row)| {
-        let journal = journals.remove(&number).unwrap_or_default();
-        StoredSaga { row, journal }
+        let (journal, unreadable) = journals.remove(&number).unwrap_or_default();
+        StoredSaga { row, journal, unreadable }
     });
     Ok(joined.collect())
 }

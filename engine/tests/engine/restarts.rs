@@ -55,3 +55,29 @@ async fn paused_sagas_sleep_through_a_restart_until_resumed() {
     let audits = next.journal(started.id).await.into_iter().filter(|kind| *kind == "operator_acted").count();
     assert_eq!(audits, 2);
 }
+
+#[tokio::test]
+async fn a_saga_that_cannot_be_read_stops_no_other_i7_i35() {
+    let world = World::new(amends_engine::EngineConfig { shards: 1, ..config() }).await;
+    let good = world.start(Some("good"), "{}").await.unwrap();
+    let bad = world.start(Some("bad"), "{}").await.unwrap();
+    world.engine.shutdown().await;
+    // What a newer engine may have written.
+    let row = amends_engine::store::JournalRow {
+        shard: amends_core::Shard(0),
+        position: 3,
+        saga_id: bad.id,
+        seq: 2,
+        at: amends_core::Timestamp(1),
+        format: amends_core::JOURNAL_FORMAT,
+        events: r#"["saga_teleported"]"#.into(),
+    };
+    world.append(row).await;
+
+    let mut next = World::on(world.store.clone(), amends_engine::EngineConfig { shards: 1, ..config() }).await;
+    assert_eq!(next.drive(good.id).await, Status::Completed);
+    assert!(next.start(Some("bad"), "{}").await.unwrap().existed, "it is there");
+    let operator = Operator { who: "eve".into(), reason: String::new() };
+    let refused = next.engine.operate(bad.id, Input::Cancel(operator)).await.unwrap_err();
+    assert!(refused.to_string().contains("cannot be read"), "{refused}");
+}

@@ -12,7 +12,7 @@ use amends_engine::courier::{CourierError, Inlet, Publisher};
 use amends_engine::service::ServiceError;
 use amends_engine::service::start::{StartSaga, Started};
 use amends_engine::store::sqlite::SqliteStore;
-use amends_engine::store::{Archive, Batch, JournalRow, Lease, Owner, Store, StoreError, StoredSaga};
+use amends_engine::store::{Archive, Batch, JournalRow, Lease, Owner, ShardMark, Store, StoreError, StoredSaga};
 use amends_engine::{Definitions, Engine, EngineConfig};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -201,6 +201,22 @@ impl World {
         let gapless = stored.journal.iter().enumerate().all(|(index, row)| row.seq == index as u64 + 1);
         assert!(gapless, "gapless (I5): {:?}", stored.journal);
         stored.journal.iter().flat_map(|row| row.events.iter().map(|event| event.kind())).collect()
+    }
+
+    /// Writes a journal row as another engine would.
+    pub async fn append(&self, row: JournalRow) {
+        let other = Owner { incarnation: uuid::Uuid::from_u128(9), address: "other".into() };
+        let lease =
+            self.store.store.claim(&other, &[row.shard], Timestamp(i64::MAX), Timestamp(0)).await.unwrap().remove(0);
+        let mark = ShardMark {
+            shard: lease.shard,
+            epoch: lease.epoch,
+            journal_head: row.position,
+            published_head: lease.published_head,
+            reply_cursor: lease.reply_cursor,
+        };
+        let batch = Batch { shards: vec![mark], journal: vec![row], ..Batch::default() };
+        self.store.store.commit(Arc::new(batch)).await.unwrap();
     }
 
     /// Waits until so many domain events have been published.

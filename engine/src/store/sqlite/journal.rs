@@ -68,11 +68,11 @@ fn journal_row(row: &SqliteRow, shard: Shard) -> sqlx::Result<JournalRow> {
     })
 }
 
-/// The whole journals of some sagas, by their numbers. One with a gap, or that cannot be read, is corrupt.
+/// The whole journals of some sagas, by their numbers: what can be read of each, and why the rest cannot.
 pub(super) async fn whole(
     connection: &mut SqliteConnection,
     sagas: &[(i64, SagaId)],
-) -> Result<HashMap<i64, Vec<Transition>>, StoreError> {
+) -> Result<HashMap<i64, (Vec<Transition>, Option<String>)>, StoreError> {
     let numbers: Vec<i64> = sagas.iter().map(|(number, _)| *number).collect();
     let rows = query(
         "SELECT saga, seq, at, format, events FROM journal
@@ -82,16 +82,21 @@ pub(super) async fn whole(
     .fetch_all(connection)
     .await
     .map_err(store_error)?;
-    let mut journals: HashMap<i64, Vec<Transition>> = HashMap::with_capacity(sagas.len());
+    let mut journals: HashMap<i64, (Vec<Transition>, Option<String>)> = HashMap::with_capacity(sagas.len());
     for row in &rows {
         let saga: i64 = row.try_get("saga").map_err(store_error)?;
-        let journal = journals.entry(saga).or_default();
+        let (journal, unreadable) = journals.entry(saga).or_default();
+        if unreadable.is_some() {
+            continue;
+        }
         let next = journal.len() as u64 + 1;
-        let transition = transition(row, next).map_err(|wrong| {
-            let id = sagas.iter().find(|(number, _)| *number == saga).map(|(_, id)| id.to_string());
-            StoreError::Corrupt(format!("journal of saga {}, row {next}: {wrong}", id.unwrap_or_default()))
-        })?;
-        journal.push(transition);
+        match transition(row, next) {
+            Ok(transition) => journal.push(transition),
+            Err(wrong) => {
+                let id = sagas.iter().find(|(number, _)| *number == saga).map(|(_, id)| id.to_string());
+                *unreadable = Some(format!("journal of saga {}, row {next}: {wrong}", id.unwrap_or_default()));
+            }
+        }
     }
     Ok(journals)
 }
