@@ -20,6 +20,8 @@ mod payload;
 mod react;
 mod retry;
 mod saga;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 mod time;
 mod wire;
 

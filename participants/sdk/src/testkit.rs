@@ -3,9 +3,8 @@
 //! [`check_step`] runs one step through every fault that the barrier promises to survive. [`SagaTest`] tells a saga's
 //! story command by command, on the engine's own state machine.
 
-mod saga;
 mod scene;
 mod step;
 
-pub use saga::SagaTest;
+pub use amends_core::testkit::SagaTest;
 pub use step::{StepReport, check_step};

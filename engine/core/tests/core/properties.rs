@@ -1,6 +1,8 @@
 //! Random worlds: replies lost, doubled, late, in any order; engines that die; operators who act at any time.
 
-use amends_core::{CauseKind, Event, Input, Operation, Operator, Payload, Phase, Status, StepIndex, StepKind, StepName};
+use amends_core::{
+    CauseKind, Event, Input, Operation, Operator, Payload, Phase, Status, StepIndex, StepKind, StepName,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
-//! Tells a saga's story: given an input, expect commands, answer them, expect an end.
+//! For authors of definitions. Tells a saga's story: given an input, expect commands, answer them, expect an end.
 
 use std::sync::Arc;
 
-use amends_core::{
+use crate::{
     Command, Definition, DomainEvent, Effect, Failure, Flight, Input, Operation, Operator, Outcome, Payload, Reply,
     Saga, SagaId, Status, StepState, Timer, Timestamp, Transition, decide, react, timers,
 };
