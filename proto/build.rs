@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin"), &encoded)?;
     tonic_prost_build::configure()
         .compile_well_known_types(true)
-        .extern_path(".google.protobuf", "::pbjson_types")
+        .extern_path(".google.protobuf.Timestamp", "crate::Timestamp")
+        .extern_path(".google.protobuf.Duration", "crate::Duration")
         .compile_fds(descriptors)?;
     pbjson_build::Builder::new().register_descriptors(&encoded)?.build(&[".amends.v1", ".orders.v1"])?;
     Ok(())

@@ -20,7 +20,10 @@ pub mod orders {
     }
 }
 
-pub use pbjson_types::{Duration, Timestamp};
+mod timestamp;
+
+pub use pbjson_types::Duration;
+pub use timestamp::Timestamp;
 
 /// All descriptors, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
