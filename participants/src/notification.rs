@@ -8,7 +8,7 @@ mod message;
 
 use std::sync::Arc;
 
-use amends_sdk::{Database, Step, StepContext, StepError, Timestamp, Value};
+use amends_sdk::{Database, DriverError, Row, RowRef, Step, StepContext, StepError, Timestamp, Value};
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -113,7 +113,7 @@ impl Step for SendNotification {
 }
 
 /// One message as stored.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotificationRow {
     /// Names the message.
     pub notification_id: String,
@@ -133,6 +133,14 @@ pub struct NotificationRow {
     pub body: String,
     /// Milliseconds since 1970.
     pub created_at: i64,
+}
+
+impl Row for NotificationRow {
+    fn read(row: &RowRef<'_>) -> Result<Self, DriverError> {
+        let (notification_id, saga_id, order_id, user_id, template, channel, subject, body, created_at) =
+            Row::read(row)?;
+        Ok(Self { notification_id, saga_id, order_id, user_id, template, channel, subject, body, created_at })
+    }
 }
 
 /// Serves `GET /notifications?user_id=`.

@@ -4,8 +4,8 @@
 //! with the reason, when the saga is undone. Cancelled is final: a late event does not bring an order back.
 
 use amends_sdk::{
-    Database, DatabaseError, DomainEvent, EventContext, Failure, Step, StepContext, StepError, Subscriber, Timestamp,
-    Value,
+    Database, DatabaseError, DomainEvent, DriverError, EventContext, Failure, Row, RowRef, Step, StepContext,
+    StepError, Subscriber, Timestamp, Value,
 };
 use async_trait::async_trait;
 use axum::extract::{Path, State};
@@ -148,7 +148,7 @@ impl TryFrom<String> for OrderStatus {
 }
 
 /// One order as stored.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderRow {
     /// Names the order.
     pub order_id: String,
@@ -163,7 +163,6 @@ pub struct OrderRow {
     /// A JSON array, as it was ordered.
     pub items: String,
     /// What became of it.
-    #[sqlx(try_from = "String")]
     pub status: OrderStatus,
     /// Stable code of why it was cancelled; `None` unless it was.
     pub reason_code: Option<String>,
@@ -171,6 +170,16 @@ pub struct OrderRow {
     pub reason: Option<String>,
     /// Milliseconds since 1970.
     pub created_at: i64,
+}
+
+impl Row for OrderRow {
+    fn read(row: &RowRef<'_>) -> Result<Self, DriverError> {
+        let (order_id, saga_id, user_id, currency, total, items, status, reason_code, reason, created_at) =
+            Row::read(row)?;
+        let status: Result<_, UnknownStatus> = String::try_into(status);
+        let status = status.map_err(|error| DriverError::Column(error.to_string()))?;
+        Ok(Self { order_id, saga_id, user_id, currency, total, items, status, reason_code, reason, created_at })
+    }
 }
 
 /// Finds one order.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use amends_sdk::{Database, Step, StepContext, StepError, Timestamp, Value};
+use amends_sdk::{Database, DriverError, Row, RowRef, Step, StepContext, StepError, Timestamp, Value};
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -155,7 +155,7 @@ impl Step for ChargePayment {
 }
 
 /// One row of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentRow {
     /// The order that is paid for.
     pub order_id: String,
@@ -175,6 +175,13 @@ pub struct PaymentRow {
     pub method: String,
     /// Milliseconds since 1970.
     pub created_at: i64,
+}
+
+impl Row for PaymentRow {
+    fn read(row: &RowRef<'_>) -> Result<Self, DriverError> {
+        let (order_id, kind, payment_id, saga_id, user_id, amount, currency, method, created_at) = Row::read(row)?;
+        Ok(Self { order_id, kind, payment_id, saga_id, user_id, amount, currency, method, created_at })
+    }
 }
 
 /// Serves `GET /payments?order_id=`.

@@ -1,14 +1,16 @@
 //! A participant's own database: where its effects and the barrier are kept.
 
+mod migrate;
+mod row;
 mod sqlite;
+mod thread;
 mod transaction;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
 use crate::value::Value;
+pub use row::{Column, Row, RowRef};
 pub use sqlite::SqliteDatabase;
-pub(crate) use transaction::BEGIN_IN_PARTS;
 pub use transaction::Transaction;
 
 /// A handle on an open database; clones share it.
@@ -17,11 +19,6 @@ pub enum Database {
     /// One file, or memory; for one process.
     Sqlite(SqliteDatabase),
 }
-
-/// What a row can be read as: tuples of `i64`, `String`, `Vec<u8>`, `Option<…>`, and what derives [`sqlx::FromRow`].
-pub trait Row: for<'r> sqlx::FromRow<'r, SqliteRow> + Send + Unpin {}
-
-impl<R: for<'r> sqlx::FromRow<'r, SqliteRow> + Send + Unpin> Row for R {}
 
 /// What went wrong with a database, by what the caller does next.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +47,31 @@ pub enum DatabaseError {
     Foreign(#[source] MigrateError),
     /// Correct the statement or its arguments; the transaction goes on as if it had not been run.
     #[error("{0}")]
-    Statement(#[source] sqlx::Error),
+    Statement(#[source] DriverError),
     /// Try the whole transaction again later.
     #[error("the database is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] DriverError),
     /// Try the whole transaction again later: an earlier statement's error has ended it.
     #[error("the transaction was ended by an earlier error")]
     Ended,
 }
 
-impl From<sqlx::Error> for DatabaseError {
-    fn from(error: sqlx::Error) -> Self {
+/// What went wrong with a statement, in the words of the database's driver.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// SQLite says so.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// A column holds what its reader does not know.
+    #[error("{0}")]
+    Column(String),
+    /// The database was closed.
+    #[error("it is closed")]
+    Closed,
+}
+
+impl From<DriverError> for DatabaseError {
+    fn from(error: DriverError) -> Self {
         if sqlite::ends_transaction(&error) { Self::Unavailable(error) } else { Self::Statement(error) }
     }
 }
@@ -72,18 +83,13 @@ impl Database {
     /// `:memory:` is one of its own, gone with its last handle. There reads wait for an open transaction to end, so who
     /// holds one must read through it.
     pub async fn open_sqlite(path: &str) -> Result<Self, DatabaseError> {
-        SqliteDatabase::open(path).await.map(Self::Sqlite)
+        SqliteDatabase::open(path).map(Self::Sqlite)
     }
 
     /// Brings the tables up to date. Refuses a database that a newer program has written.
     pub async fn migrate(&self, migrations: &Migrator) -> Result<(), DatabaseError> {
         let Self::Sqlite(database) = self;
-        let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
-        database.migrate(migrations).await.map_err(|error| match error {
-            MigrateError::VersionMissing(found) if found > known => DatabaseError::Newer { found, known },
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-            other => DatabaseError::Foreign(other),
-        })
+        database.migrate(migrations).await
     }
 
     /// Reads all rows of a query, as of the last commit, without waiting for writers.
@@ -104,30 +110,23 @@ impl Database {
 
     /// Opens a transaction for writing, once the one before it has ended.
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        self.begin_with(transaction::BEGIN, SqliteArguments::default(), |_| Ok(())).await
-    }
-
-    /// Opens a transaction with a text that starts with `BEGIN` or [`BEGIN_IN_PARTS`], and shows its rows to `each`.
-    pub(crate) async fn begin_with(
-        &self,
-        sql: &'static str,
-        arguments: SqliteArguments,
-        each: impl FnMut(&SqliteRow) -> Result<(), sqlx::Error> + Send,
-    ) -> Result<Transaction, DatabaseError> {
         let Self::Sqlite(database) = self;
-        database.begin(sql, arguments, each).await
+        database.begin().await
     }
 
     /// Runs one statement as a transaction of its own and returns the number of rows it changed.
     pub async fn execute(&self, sql: &'static str, args: &[Value<'_>]) -> Result<u64, DatabaseError> {
-        let mut transaction = self.begin().await?;
-        match transaction.execute(sql, args).await {
-            Ok(changed) => transaction.commit().await.map(|()| changed),
-            Err(error) => {
-                transaction.rollback().await;
-                Err(error)
-            }
-        }
+        let Self::Sqlite(database) = self;
+        database.execute(sql, args).await
+    }
+
+    /// Runs a future on the database's own thread, where statements and commits may block.
+    pub(crate) async fn on_writer_thread<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let Self::Sqlite(database) = self;
+        database.on_writer_thread(future).await
     }
 
     /// Waits for what is open to end, and closes the database; other handles are of no use afterwards.

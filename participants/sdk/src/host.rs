@@ -24,10 +24,14 @@ pub use erased::{INVALID_INPUT, INVALID_OUTPUT};
 pub(crate) const BATCH_MAX: usize = 256;
 
 /// Runs the steps of one or more participants that share a database.
+#[derive(Clone)]
 pub struct Host {
     database: Database,
-    steps: HashMap<&'static str, Box<dyn AnyStep>>,
+    steps: Arc<Steps>,
 }
+
+/// By the command that they answer to.
+type Steps = HashMap<&'static str, Box<dyn AnyStep>>;
 
 /// Takes the replies that a host gives.
 #[async_trait]
@@ -39,7 +43,8 @@ pub trait ReplySink: Send + Sync {
 
 /// Puts a [`Host`] together.
 pub struct HostBuilder {
-    host: Host,
+    database: Database,
+    steps: Steps,
 }
 
 impl HostBuilder {
@@ -49,21 +54,21 @@ impl HostBuilder {
     /// When another step answers to the same command.
     #[must_use]
     pub fn step<S: Step>(mut self, step: S) -> Self {
-        let before = self.host.steps.insert(S::COMMAND, Box::new(step));
+        let before = self.steps.insert(S::COMMAND, Box::new(step));
         assert!(before.is_none(), "two steps answer to the command {}", S::COMMAND);
         self
     }
 
     /// Ends the list of steps.
     pub fn build(self) -> Host {
-        self.host
+        Host { database: self.database, steps: Arc::new(self.steps) }
     }
 }
 
 impl Host {
     /// Begins a host on a database that has been migrated.
     pub fn builder(database: Database) -> HostBuilder {
-        HostBuilder { host: Self { database, steps: HashMap::new() } }
+        HostBuilder { database, steps: HashMap::new() }
     }
 
     /// The commands that it answers to, sorted.
@@ -77,7 +82,15 @@ impl Host {
     ///
     /// What arrives during a commit forms the next batch. Replies leave after the commit only, in the order of the
     /// commands; if it fails, all of the batch are told to try again.
-    pub async fn run(
+    ///
+    /// Steps run on the database's own thread, and `replies` is called there.
+    pub async fn run(&self, commands: mpsc::Receiver<Command>, replies: Arc<dyn ReplySink>, cancel: CancellationToken) {
+        let host = self.clone();
+        let run = async move { host.run_here(commands, replies, cancel).await };
+        self.database.on_writer_thread(run).await;
+    }
+
+    async fn run_here(
         &self,
         mut commands: mpsc::Receiver<Command>,
         replies: Arc<dyn ReplySink>,

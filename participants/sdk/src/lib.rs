@@ -22,7 +22,7 @@ pub use amends_core::{
 };
 pub use barrier::{COMMAND_CONFLICT, COMPENSATED_BEFORE, SUPERSEDED};
 pub use context::{EventContext, StepContext};
-pub use database::{Database, DatabaseError, Row, SqliteDatabase, Transaction};
+pub use database::{Column, Database, DatabaseError, DriverError, Row, RowRef, SqliteDatabase, Transaction};
 pub use host::{Host, HostBuilder, INVALID_INPUT, INVALID_OUTPUT, ReplySink, UNKNOWN_COMMAND};
 pub use step::{Step, StepError};
 pub use subscription::{DeliverError, Subscriber, Subscriptions};

@@ -90,12 +90,6 @@ impl StepError {
     }
 }
 
-impl From<sqlx::Error> for StepError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::try_again(error)
-    }
-}
-
 impl From<DatabaseError> for StepError {
     fn from(error: DatabaseError) -> Self {
         Self::try_again(error)

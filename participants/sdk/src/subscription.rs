@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use amends_core::DomainEvent;
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteArguments;
 
 use crate::context::EventContext;
-use crate::database::{BEGIN_IN_PARTS, Database, DatabaseError, Transaction};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::guard::{guard, now};
 use crate::step::StepError;
 
@@ -26,9 +25,11 @@ pub trait Subscriber: Send + Sync {
 }
 
 /// The subscribers of one database.
+#[derive(Clone)]
 pub struct Subscriptions {
     database: Database,
-    subscribers: HashMap<&'static str, Vec<Arc<dyn Subscriber>>>,
+    /// By topic.
+    subscribers: Arc<HashMap<&'static str, Vec<Arc<dyn Subscriber>>>>,
 }
 
 /// A delivery changed nothing and is to be repeated as a whole.
@@ -56,35 +57,31 @@ impl Subscriptions {
                 by_topic.entry(*topic).or_default().push(Arc::clone(&subscriber));
             }
         }
-        Self { database, subscribers: by_topic }
+        Self { database, subscribers: Arc::new(by_topic) }
     }
 
     /// Hands events to their subscribers, in the given order and in one transaction. Durable when it returns.
     pub async fn deliver(&self, events: &[DomainEvent]) -> Result<(), DeliverError> {
         let wanted = |event: &&DomainEvent| self.subscribers.contains_key(event.topic.as_str());
-        let mut wanted = events.iter().filter(wanted).peekable();
-        if wanted.peek().is_none() {
+        let wanted: Vec<DomainEvent> = events.iter().filter(wanted).cloned().collect();
+        if wanted.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.database.begin_with(BEGIN_IN_PARTS, SqliteArguments::default(), |_| Ok(())).await?;
-        match self.take(&mut transaction, wanted).await {
-            Ok(()) => Ok(transaction.commit().await?),
-            Err(error) => {
-                transaction.rollback().await;
-                Err(error)
-            }
-        }
+        let subscriptions = self.clone();
+        let deliver = async move {
+            let mut transaction = subscriptions.database.begin().await?;
+            // Dropped on an error, it is rolled back.
+            subscriptions.take(&mut transaction, &wanted).await?;
+            Ok(transaction.commit().await?)
+        };
+        self.database.on_writer_thread(deliver).await
     }
 
-    async fn take(
-        &self,
-        transaction: &mut Transaction,
-        events: impl Iterator<Item = &DomainEvent>,
-    ) -> Result<(), DeliverError> {
+    async fn take(&self, transaction: &mut Transaction, events: &[DomainEvent]) -> Result<(), DeliverError> {
         let now = now();
         for event in events {
             for subscriber in self.subscribers.get(event.topic.as_str()).into_iter().flatten() {
-                transaction.next_part();
+                transaction.next_part()?;
                 let mut cx = EventContext::new(transaction, now);
                 let taken = guard(&event.topic, event.saga_id, subscriber.on_event(&mut cx, event)).await;
                 settle(transaction, event, taken).await?;
@@ -107,7 +104,7 @@ async fn settle(
         Err(StepError::Refused { code, message }) => {
             let (topic, saga_id) = (&event.topic, event.saga_id);
             tracing::warn!(%saga_id, topic, code, message, "a subscriber refused an event; it is passed over");
-            Ok(transaction.undo_part().await?)
+            Ok(transaction.undo_part()?)
         }
         Err(StepError::TryAgain { message, .. }) => {
             Err(DeliverError::TryAgain { topic: event.topic.clone(), why: message })

@@ -1,13 +1,9 @@
 //! What a statement's placeholder stands for.
 
-use std::sync::Arc;
-
 use amends_core::Timestamp;
-use sqlx::Arguments;
-use sqlx::sqlite::SqliteArguments;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use uuid::Uuid;
-
-use crate::database::DatabaseError;
 
 /// One argument of a statement, in the order of its `$1`, `$2`, … placeholders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,18 +79,24 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     }
 }
 
-/// Copies the arguments into the driver's own form: the statement runs on another thread.
-pub(crate) fn arguments(values: &[Value<'_>]) -> Result<SqliteArguments, DatabaseError> {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(values.len(), 0);
-    for value in values {
-        let added = match *value {
-            Value::Int(number) => arguments.add(number),
-            Value::Text(text) => arguments.add(Arc::<str>::from(text)),
-            Value::Bytes(bytes) => arguments.add(bytes.to_vec()),
-            Value::Null => arguments.add(None::<i64>),
-        };
-        added.map_err(sqlx::Error::Encode)?;
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match *self {
+            Self::Int(number) => ValueRef::Integer(number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+            Self::Null => ValueRef::Null,
+        }))
     }
-    Ok(arguments)
+}
+
+/// Copies arguments, for a statement that runs on another thread.
+pub(crate) fn owned(values: &[Value<'_>]) -> Vec<rusqlite::types::Value> {
+    let copy = |value: &Value<'_>| match *value {
+        Value::Int(number) => number.into(),
+        Value::Text(text) => text.to_owned().into(),
+        Value::Bytes(bytes) => bytes.to_vec().into(),
+        Value::Null => rusqlite::types::Value::Null,
+    };
+    values.iter().map(copy).collect()
 }

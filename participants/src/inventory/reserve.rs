@@ -17,8 +17,9 @@ const RESERVE: &str = "\
 const RELEASE: &str = "UPDATE reservations SET state = 'released' WHERE order_id = $1 AND state = 'reserved'";
 const PUT_BACK: &str = "\
     UPDATE inventory SET on_hand = on_hand + $2, reserved = reserved - $2 WHERE product_id = $1";
-const SELL: &str = "\
-    UPDATE reservations SET state = 'sold' WHERE order_id = $1 AND state = 'reserved' RETURNING items";
+/// Apart from [`SELL`]: `RETURNING` makes SQLite build a table for its one row.
+const HELD: &str = "SELECT items FROM reservations WHERE order_id = $1 AND state = 'reserved'";
+const SELL: &str = "UPDATE reservations SET state = 'sold' WHERE order_id = $1 AND state = 'reserved'";
 const MOVE_ON: &str = "UPDATE inventory SET reserved = reserved - $2, sold = sold + $2 WHERE product_id = $1";
 
 /// `inventory.reserve`: holds all items of an order or none; undone by putting them back.
@@ -143,9 +144,12 @@ impl Subscriber for SellReserved {
 
     async fn on_event(&self, cx: &mut EventContext<'_>, event: &DomainEvent) -> Result<(), StepError> {
         let OrderEvent { order_id } = OrderEvent::read(event)?;
-        let Some((items,)) = cx.fetch_optional::<(String,)>(SELL, &[Value::Text(&order_id)]).await? else {
+        let Some((items,)) = cx.fetch_optional::<(String,)>(HELD, &[Value::Text(&order_id)]).await? else {
             return Ok(());
         };
+        if cx.execute(SELL, &[Value::Text(&order_id)]).await? == 0 {
+            return Ok(());
+        }
         // Trying again would not make it readable, and would hold up everyone else's events.
         let items: Vec<ReservedItem> = serde_json::from_str(&items)
             .map_err(|error| StepError::refused("UNREADABLE_RESERVATION", format!("{order_id}: {error}")))?;

@@ -1,6 +1,6 @@
 //! The stock itself: reading it, filling it up.
 
-use amends_sdk::{Database, DatabaseError, Value};
+use amends_sdk::{Database, DatabaseError, DriverError, Row, RowRef, Value};
 
 const GET: &str = "SELECT product_id, product_name, on_hand, reserved, sold FROM inventory WHERE product_id = $1";
 const LIST: &str = "SELECT product_id, product_name, on_hand, reserved, sold FROM inventory ORDER BY product_id";
@@ -45,7 +45,7 @@ pub const CATALOGUE: [CatalogueItem; 6] = [
 ];
 
 /// The stock of one product.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct StockRow {
     /// Names the product.
     pub product_id: String,
@@ -57,6 +57,13 @@ pub struct StockRow {
     pub reserved: i64,
     /// Gone with completed orders.
     pub sold: i64,
+}
+
+impl Row for StockRow {
+    fn read(row: &RowRef<'_>) -> Result<Self, DriverError> {
+        let (product_id, product_name, on_hand, reserved, sold) = Row::read(row)?;
+        Ok(Self { product_id, product_name, on_hand, reserved, sold })
+    }
 }
 
 /// Says which part of a restock is not acceptable.

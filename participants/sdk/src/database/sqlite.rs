@@ -1,34 +1,22 @@
-//! SQLite: one connection that writes, some that read.
+//! SQLite: one connection that writes, some that read. A statement is a function call, on whichever thread it is.
 
-use std::path::Path;
-use std::str::FromStr;
+mod open;
+mod readers;
+mod run;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection};
+use rusqlite::Connection;
+use sqlx::migrate::Migrator;
 use tokio::sync::Mutex;
 
-use super::transaction::{MarkedTexts, Transaction, Writer};
-use super::{DatabaseError, Row};
-use crate::value::{Value, arguments};
-
-/// Names a database in memory.
-const MEMORY: &str = ":memory:";
-/// Reads are short; more connections than this only compete for the two or four cores that such a set-up has.
-const READERS: u32 = 4;
-/// Another process may hold the write lock (a backup, a second worker): wait this long before giving up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Every statement of every participant, and the barrier's in all its sizes, stays prepared.
-const STATEMENT_CACHE: usize = 512;
-/// Barrier keys that clients chose are spread over the whole tree: keep its upper levels and hot leaves in memory.
-const CACHE_KIB: &str = "-32768";
-/// Pages (of 4 kB) in the log before they are copied into the database: a page changed often is copied once.
-const CHECKPOINT_PAGES: &str = "4000";
+use super::migrate::migrate;
+use super::thread::WriterThread;
+use super::transaction::Transaction;
+use super::{DatabaseError, DriverError, Row, RowRef};
+use crate::value::{Value, owned};
+use readers::Readers;
+pub(super) use run::run;
 
 /// The connections to one SQLite database.
 #[derive(Clone, Debug)]
@@ -36,29 +24,61 @@ pub struct SqliteDatabase {
     /// SQLite has one writer at a time; queueing here costs less than its lock's polling.
     writer: Arc<Mutex<Writer>>,
     /// `None` in memory: two connections would share a cache, and readers see what is not committed.
-    readers: Option<SqlitePool>,
-    marked: Arc<MarkedTexts>,
+    readers: Option<Arc<Readers>>,
+    thread: Arc<WriterThread>,
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` once the database is closed.
+    pub(super) connection: Option<Connection>,
+}
+
+impl Writer {
+    /// The connection, free of what an abandoned transaction has left.
+    pub(super) fn clean(&self) -> Result<&Connection, DriverError> {
+        let connection = self.connection.as_ref().ok_or(DriverError::Closed)?;
+        if !connection.is_autocommit() {
+            connection.prepare_cached("ROLLBACK")?.execute([])?;
+        }
+        Ok(connection)
+    }
 }
 
 impl SqliteDatabase {
-    pub(super) async fn open(path: &str) -> Result<Self, DatabaseError> {
+    pub(super) fn open(path: &str) -> Result<Self, DatabaseError> {
         let unusable = |why: String| DatabaseError::Unusable { path: path.to_owned(), why };
-        check_file(path).map_err(unusable)?;
-        let opened = async {
-            let options = options(path)?;
-            let mut writer = options.connect().await?;
-            // SQLite opens what it may not write as read-only and says so only at the first change: change something.
-            sqlx::raw_sql("BEGIN IMMEDIATE; PRAGMA application_id = 1; ROLLBACK").execute(&mut writer).await?;
-            Ok((options, Writer::new(writer)))
-        };
-        let (options, writer) = opened.await.map_err(|error: sqlx::Error| unusable(error.to_string()))?;
-        let readers = (path != MEMORY).then(|| reader_pool(options));
-        Ok(Self { writer: Arc::new(Mutex::new(writer)), readers, marked: Arc::default() })
+        let connection = open::writer(path).map_err(unusable)?;
+        let thread = WriterThread::start().map_err(|error| unusable(error.to_string()))?;
+        let readers = (path != open::MEMORY).then(|| Arc::new(Readers::new(path)));
+        let writer = Arc::new(Mutex::new(Writer { connection: Some(connection) }));
+        Ok(Self { writer, readers, thread: Arc::new(thread) })
     }
 
-    pub(super) async fn migrate(&self, migrations: &Migrator) -> Result<(), MigrateError> {
-        let mut writer = self.writer.lock().await;
-        migrations.run(writer.clean().await?).await
+    pub(super) async fn migrate(&self, migrations: &Migrator) -> Result<(), DatabaseError> {
+        migrate(self.writer.lock().await.clean()?, migrations)
+    }
+
+    /// Shows the rows of a query to a function, and returns what that made of them.
+    async fn read<T: Default + Send + 'static>(
+        &self,
+        sql: &'static str,
+        args: &[Value<'_>],
+        each: impl Fn(&mut T, &RowRef<'_>) -> Result<(), DriverError> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
+        let mut read = T::default();
+        let Some(readers) = &self.readers else {
+            let writer = self.writer.lock().await;
+            run(writer.clean()?, sql, args, |row| each(&mut read, row))?;
+            return Ok(read);
+        };
+        let args = owned(args);
+        let query = move |connection: &Connection| {
+            run(connection, sql, &args, |row| each(&mut read, row))?;
+            Ok(read)
+        };
+        Ok(readers.run(query).await?)
     }
 
     pub(super) async fn fetch_all<R: Row>(
@@ -66,12 +86,11 @@ impl SqliteDatabase {
         sql: &'static str,
         args: &[Value<'_>],
     ) -> Result<Vec<R>, DatabaseError> {
-        let query = sqlx::query_with(sql, arguments(args)?);
-        let rows = match &self.readers {
-            Some(readers) => query.fetch_all(readers).await?,
-            None => query.fetch_all(self.writer.lock().await.clean().await?).await?,
+        let keep = |rows: &mut Vec<R>, row: &RowRef<'_>| {
+            rows.push(R::read(row)?);
+            Ok(())
         };
-        Ok(rows.iter().map(R::from_row).collect::<Result<_, _>>()?)
+        self.read(sql, args, keep).await
     }
 
     pub(super) async fn fetch_optional<R: Row>(
@@ -79,95 +98,58 @@ impl SqliteDatabase {
         sql: &'static str,
         args: &[Value<'_>],
     ) -> Result<Option<R>, DatabaseError> {
-        let query = sqlx::query_with(sql, arguments(args)?);
-        let row = match &self.readers {
-            Some(readers) => query.fetch_optional(readers).await?,
-            None => query.fetch_optional(self.writer.lock().await.clean().await?).await?,
+        let keep_first = |first: &mut Option<R>, row: &RowRef<'_>| {
+            if first.is_none() {
+                *first = Some(R::read(row)?);
+            }
+            Ok(())
         };
-        Ok(row.as_ref().map(R::from_row).transpose()?)
+        self.read(sql, args, keep_first).await
     }
 
-    pub(super) async fn begin(
+    pub(super) async fn begin(&self) -> Result<Transaction, DatabaseError> {
+        Transaction::begin(Arc::clone(&self.writer).lock_owned().await)
+    }
+
+    pub(super) async fn execute(&self, sql: &'static str, args: &[Value<'_>]) -> Result<u64, DatabaseError> {
+        let (database, args) = (self.clone(), owned(args));
+        let execute = async move {
+            let mut transaction = database.begin().await?;
+            // Dropped on an error, it is rolled back.
+            let changed = transaction.run(sql, &args, |_| Ok(()))?;
+            transaction.commit().await?;
+            Ok(changed)
+        };
+        self.thread.run(execute).await
+    }
+
+    pub(super) async fn on_writer_thread<T: Send + 'static>(
         &self,
-        sql: &'static str,
-        arguments: SqliteArguments,
-        each: impl FnMut(&SqliteRow) -> Result<(), sqlx::Error> + Send,
-    ) -> Result<Transaction, DatabaseError> {
-        let writer = Arc::clone(&self.writer).lock_owned().await;
-        Transaction::begin(writer, Arc::clone(&self.marked), sql, arguments, each).await
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.thread.run(future).await
     }
 
     pub(super) async fn close(&self) {
         if let Some(readers) = &self.readers {
             readers.close().await;
         }
-        let mut writer = self.writer.lock().await;
-        if let Some(connection) = writer.connection.take()
-            && let Err(error) = connection.close().await
-        {
+        let connection = self.writer.lock().await.connection.take();
+        if let Some(Err((_, error))) = connection.map(Connection::close) {
             tracing::warn!(%error, "the database was not closed cleanly; nothing committed is lost");
         }
     }
 }
 
-fn check_file(path: &str) -> Result<(), String> {
-    if path == MEMORY {
-        return Ok(());
-    }
-    match std::fs::metadata(path) {
-        Ok(file) if file.is_dir() => return Err("it is a directory; name a file in it".into()),
-        Ok(file) if file.permissions().readonly() => return Err("the file is read-only".into()),
-        Ok(_) => return Ok(()),
-        Err(_) => {}
-    }
-    match Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) if !folder.is_dir() => Err(format!("the folder {} does not exist", folder.display())),
-        _ => Ok(()),
-    }
-}
-
-fn options(path: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
-    let options = if path == MEMORY {
-        SqliteConnectOptions::from_str("sqlite::memory:")?
-    } else {
-        SqliteConnectOptions::new().filename(path).create_if_missing(true)
-    };
-    Ok(options
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(STATEMENT_CACHE)
-        .pragma("cache_size", CACHE_KIB)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .disable_statement_logging())
-}
-
-fn reader_pool(options: SqliteConnectOptions) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_lazy_with(options.pragma("query_only", "ON"))
-}
-
 /// Whether SQLite may have rolled the transaction back by itself: anything but a statement that was merely wrong.
-pub(super) fn ends_transaction(error: &sqlx::Error) -> bool {
+pub(super) fn ends_transaction(error: &DriverError) -> bool {
     /// Primary result codes ERROR, TOOBIG, CONSTRAINT, MISMATCH and RANGE.
     const STATEMENT_ONLY: [i32; 5] = [1, 18, 19, 20, 25];
     match error {
-        sqlx::Error::Database(error) => {
-            let code = error.code().and_then(|code| code.parse::<i32>().ok());
-            !code.is_some_and(|code| STATEMENT_ONLY.contains(&(code & 0xff)))
+        DriverError::Sqlite(error) => {
+            error.sqlite_error().is_some_and(|error| !STATEMENT_ONLY.contains(&(error.extended_code & 0xff)))
         }
-        sqlx::Error::RowNotFound
-        | sqlx::Error::TypeNotFound { .. }
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::Encode(_)
-        | sqlx::Error::Decode(_) => false,
-        _ => true,
+        DriverError::Column(_) => false,
+        DriverError::Closed => true,
     }
 }

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
 use sqlx::migrate::{Migration, MigrationType};
-use sqlx::sqlite::SqliteArguments;
 
 use super::*;
 use crate::fixture::{MIGRATIONS, prepare};
@@ -19,7 +18,9 @@ async fn file() -> (tempfile::TempDir, Database) {
 }
 
 async fn in_parts(database: &Database) -> Transaction {
-    database.begin_with(BEGIN_IN_PARTS, SqliteArguments::default(), |_| Ok(())).await.unwrap()
+    let mut transaction = database.begin().await.unwrap();
+    transaction.next_part().unwrap();
+    transaction
 }
 
 #[tokio::test]
@@ -27,16 +28,16 @@ async fn a_part_is_undone_alone() {
     let (_folder, database) = file().await;
     let mut transaction = in_parts(&database).await;
     for (amount, keep) in [(1, true), (2, false), (3, true), (4, true), (5, false), (6, false), (7, true)] {
-        transaction.next_part();
+        transaction.next_part().unwrap();
         assert_eq!(transaction.execute(INSERT, &[Value::Int(amount)]).await.unwrap(), 1);
         assert!(transaction.execute("UPDATE charge SET amount = amount", &[]).await.unwrap() > 0);
         if !keep {
-            transaction.undo_part().await.unwrap();
-            transaction.undo_part().await.unwrap();
+            transaction.undo_part().unwrap();
+            transaction.undo_part().unwrap();
         }
     }
-    transaction.next_part();
-    transaction.undo_part().await.unwrap();
+    transaction.next_part().unwrap();
+    transaction.undo_part().unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(amounts(&database).await, [1, 3, 4, 7]);
 }
@@ -60,7 +61,7 @@ async fn a_full_disk_ends_the_transaction_and_not_the_database() {
     let mut transaction = in_parts(&database).await;
     transaction.fetch_all::<(i64,)>("PRAGMA max_page_count = 50", &[]).await.unwrap();
     transaction.execute(INSERT, &[Value::Int(1)]).await.unwrap();
-    transaction.next_part();
+    transaction.next_part().unwrap();
     assert!(matches!(transaction.execute(BIG, &[]).await, Err(DatabaseError::Unavailable(_))));
     assert!(matches!(transaction.execute(INSERT, &[Value::Int(2)]).await, Err(DatabaseError::Ended)));
     assert!(transaction.commit().await.is_err());
@@ -106,6 +107,50 @@ async fn a_database_of_a_newer_program_is_refused() {
     let refused = database.migrate(&MIGRATIONS).await.unwrap_err();
     assert!(matches!(refused, DatabaseError::Newer { found, known: k } if found == known + 1 && k == known));
     assert!(refused.to_string().starts_with("the database is newer than this program"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_database_of_other_migrations_is_refused() {
+    let (_folder, database) = file().await;
+    let changed = |migration: &Migration| match migration.version {
+        1 => Migration { checksum: Cow::Borrowed(b"other"), ..migration.clone() },
+        _ => migration.clone(),
+    };
+    let other = Migrator::with_migrations(MIGRATIONS.iter().map(changed).collect());
+    let refused = database.migrate(&other).await.unwrap_err();
+    assert!(matches!(refused, DatabaseError::Foreign(MigrateError::VersionMismatch(1))), "{refused}");
+    let fewer =
+        Migrator::with_migrations(MIGRATIONS.iter().filter(|migration| migration.version != 1).cloned().collect());
+    let refused = database.migrate(&fewer).await.unwrap_err();
+    assert!(matches!(refused, DatabaseError::Foreign(MigrateError::VersionMissing(1))), "{refused}");
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_nothing() {
+    let (_folder, database) = file().await;
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap();
+    let sql = "CREATE TABLE half (n INTEGER); NONSENSE";
+    let broken = Migration::new(
+        known + 1,
+        Cow::Borrowed("broken"),
+        MigrationType::Simple,
+        sqlx::SqlSafeStr::into_sql_str(sql),
+        false,
+    );
+    let broken = Migrator::with_migrations(MIGRATIONS.iter().cloned().chain([broken]).collect());
+    assert!(matches!(database.migrate(&broken).await, Err(DatabaseError::Statement(_))));
+    assert!(database.fetch_all::<(i64,)>("SELECT n FROM half", &[]).await.is_err());
+    database.migrate(&MIGRATIONS).await.unwrap();
+}
+
+#[tokio::test]
+async fn arguments_go_by_the_number_of_their_placeholder() {
+    let (_folder, database) = file().await;
+    let swapped: Vec<(i64, String)> =
+        database.fetch_all("SELECT $2, $1", &[Value::Text("one"), Value::Int(2)]).await.unwrap();
+    assert_eq!(swapped, [(2, "one".to_owned())]);
+    let missing = database.fetch_all::<(i64, i64)>("SELECT $1, $2", &[Value::Int(1)]).await;
+    assert!(matches!(missing, Err(DatabaseError::Statement(_))));
 }
 
 #[tokio::test]

@@ -27,8 +27,12 @@ pub(crate) struct Prepared<'c> {
 
 impl Prepared<'_> {
     /// Commits; only then may the answers leave.
-    async fn commit(self) -> Result<Vec<Answered>, DatabaseError> {
-        table::commit(self.transaction, &self.records, self.now).await?;
+    async fn commit(mut self) -> Result<Vec<Answered>, DatabaseError> {
+        self.transaction.end_parts()?;
+        for record in &self.records {
+            table::store(&mut self.transaction, record, self.now)?;
+        }
+        self.transaction.commit().await?;
         Ok(self.answered)
     }
 }
@@ -58,17 +62,17 @@ impl Host {
 
     /// Runs the commands, but does not commit.
     pub(crate) async fn prepare<'c>(&self, commands: &'c [Command]) -> Result<Prepared<'c>, DatabaseError> {
-        let (transaction, stored) = table::begin(&self.database, commands).await?;
+        let transaction = self.database.begin().await?;
         let (records, answered) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         let mut prepared = Prepared { transaction, now: now(), records, answered };
-        for (command, stored) in commands.iter().zip(stored) {
-            prepared.transaction.next_part();
-            let settled = self.settle(&mut prepared, command, stored).await;
-            if settled.is_err() || prepared.transaction.has_ended() {
-                prepared.transaction.rollback().await;
-                return Err(settled.err().unwrap_or(DatabaseError::Ended));
+        for command in commands {
+            prepared.transaction.next_part()?;
+            let stored = table::load(&mut prepared.transaction, command)?;
+            let settled = self.settle(&mut prepared, command, stored).await?;
+            if prepared.transaction.has_ended() {
+                return Err(DatabaseError::Ended);
             }
-            prepared.answered.extend(settled.map(|settled| answer(command, settled)));
+            prepared.answered.push(answer(command, settled));
         }
         Ok(prepared)
     }
@@ -113,7 +117,7 @@ impl Host {
         let outcome = match result {
             Ok(output) => own(Answer::Done(output)),
             Err(error) => {
-                transaction.undo_part().await?;
+                transaction.undo_part()?;
                 match error.into_outcome() {
                     // A compensation has no business refusal to remember: an operator will have it tried again.
                     Outcome::Refused(failure) if command.operation == Operation::Execute => {
