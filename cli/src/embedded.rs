@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use amends_core::{DomainEvent, Reply};
 use amends_engine::courier::in_process::InProcess;
@@ -21,6 +22,10 @@ use crate::error::{CliError, Exit};
 
 /// Unfinished sagas per shard.
 const IN_FLIGHT_MAX: usize = 4_096;
+
+/// How long domain events gather before their subscribers take them. They share a writer with the steps, whose orders
+/// are waited for; nobody waits for these.
+const EVENTS_GATHER: Duration = Duration::from_millis(20);
 
 /// An engine with its participants, running.
 pub(crate) struct Embedded {
@@ -134,6 +139,7 @@ struct Subscribers(Subscriptions);
 #[async_trait]
 impl Publisher for Subscribers {
     async fn publish(&self, events: &[DomainEvent]) -> Result<(), CourierError> {
+        tokio::time::sleep(EVENTS_GATHER).await;
         self.0.deliver(events).await.map_err(|error| CourierError::Unavailable(error.to_string()))
     }
 }

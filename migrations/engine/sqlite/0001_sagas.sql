@@ -24,7 +24,8 @@ CREATE TABLE sagas (
     digest        BLOB    NOT NULL,
     started_at    INTEGER NOT NULL,
     status        TEXT    NOT NULL
-                  CHECK (status IN ('running', 'compensating', 'parked', 'completed', 'compensated')),
+                  CHECK (status = 'running' OR status = 'compensating' OR status = 'parked'
+                         OR status = 'completed' OR status = 'compensated'),
     paused        INTEGER NOT NULL,
     overdue       INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,

@@ -1,6 +1,7 @@
 -- What this participant has done, and answered, for each step of each saga. Written in the transaction of the effect.
 -- Rows of one saga lie side by side, and the key is the table: one page to read and one to write per command.
 -- No function in a CHECK: SQLite would copy every page before it changes it, in case the function fails half-way.
+-- Here and in the other tables no IN of three or more values: SQLite would build a table of them for every row.
 CREATE TABLE barrier (
     saga_id        BLOB    NOT NULL,
     step           TEXT    NOT NULL,

@@ -6,7 +6,7 @@ CREATE TABLE orders (
     currency    TEXT    NOT NULL,
     total       INTEGER NOT NULL CHECK (total >= 0),
     items       TEXT    NOT NULL,
-    status      TEXT    NOT NULL CHECK (status IN ('pending', 'confirmed', 'cancelled')),
+    status      TEXT    NOT NULL CHECK (status = 'pending' OR status = 'confirmed' OR status = 'cancelled'),
     reason_code TEXT,
     reason      TEXT,
     created_at  INTEGER NOT NULL,

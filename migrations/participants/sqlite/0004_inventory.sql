@@ -15,6 +15,6 @@ CREATE TABLE reservations (
     reservation_id TEXT    NOT NULL,
     saga_id        TEXT    NOT NULL,
     items          TEXT    NOT NULL,
-    state          TEXT    NOT NULL CHECK (state IN ('reserved', 'released', 'sold')),
+    state          TEXT    NOT NULL CHECK (state = 'reserved' OR state = 'released' OR state = 'sold'),
     created_at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
