@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use tower::Service;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::trace::TraceLayer;
+use tower_http::trace::{DefaultOnFailure, TraceLayer};
 
 use crate::Engine;
 
@@ -65,10 +65,13 @@ impl Api {
 pub fn router(engine: Engine, extra_http: Router, extra_grpc: RoutesBuilder, options: ApiOptions) -> Router {
     let api = Api { engine, options };
     let grpc = grpc::router(&api, extra_grpc);
+    // A refused request is the caller's to know: at a higher level a retrying client would fill the log.
+    let on_failure = DefaultOnFailure::new().level(tracing::Level::DEBUG);
+    let trace = TraceLayer::new_for_http().make_span_with(request_span).on_failure(on_failure);
     http::router(api, extra_http)
         .layer(from_fn_with_state(grpc, by_protocol))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(trace)
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
 

@@ -34,6 +34,7 @@ struct Shared {
     courier: Arc<dyn Courier>,
     lanes: Vec<mpsc::Sender<LaneInput>>,
     in_flight: Arc<[Arc<AtomicUsize>]>,
+    owned_shards: Arc<AtomicUsize>,
     ended: broadcast::Sender<Ended>,
     metrics: Metrics,
     cancel: CancellationToken,
@@ -96,6 +97,7 @@ impl Engine {
         let metrics = Metrics::new()?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let in_flight: Arc<[_]> = (0..config.shards).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        let owned_shards = Arc::new(AtomicUsize::new(0));
         let ended = broadcast::channel(ENDED_QUEUE).0;
         let owner = Owner { incarnation: Uuid::now_v7(), address: config.address.clone() };
         let lane_count = config.lanes.clamp(1, usize::from(config.shards.max(1)));
@@ -117,13 +119,14 @@ impl Engine {
             };
             let shards: Vec<_> =
                 (0..config.shards).filter(|shard| usize::from(*shard) % lane_count == number).map(Shard).collect();
-            let mut lane = Lane::new(Residents::new(config.shards), lane_config, queue);
+            let mut lane = Lane::new(Residents::new(config.shards, owned_shards.clone()), lane_config, queue);
             lane.take_over(&shards).await;
             tasks.spawn(lane.run());
             lanes.push(sender);
         }
         tasks.close();
-        let shared = Shared { archive, definitions, courier, lanes, in_flight, ended, metrics, cancel, tasks };
+        let shared =
+            Shared { archive, definitions, courier, lanes, in_flight, owned_shards, ended, metrics, cancel, tasks };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -203,6 +206,11 @@ impl Engine {
     /// Unfinished sagas in memory, by shard.
     pub fn in_flight(&self) -> Vec<usize> {
         self.0.in_flight.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Shards that this engine owns at present.
+    pub fn owned_shards(&self) -> usize {
+        self.0.owned_shards.load(Ordering::Relaxed)
     }
 
     /// What the engine has counted, in the Prometheus text format.

@@ -1,6 +1,7 @@
 //! The order saga, told command by command.
 
 use amends_core::testkit::SagaTest;
+use amends_sagas::order::OrderStatus;
 use serde_json::{Value, json};
 
 fn input() -> Value {
@@ -154,4 +155,31 @@ fn the_deadline_before_the_pivot_undoes() {
         .expect_command("notification.send")
         .reply_done(json!(null))
         .expect_compensated();
+}
+
+fn status(story: &SagaTest) -> OrderStatus {
+    OrderStatus::from(story.saga())
+}
+
+#[test]
+fn an_order_is_confirmed_from_the_pivot_on() {
+    let story = charged();
+    assert_eq!(status(&story), OrderStatus::Pending);
+    let story = story.reply_done(json!(null)).expect_command("notification.send");
+    assert_eq!(status(&story), OrderStatus::Confirmed);
+    let story = story.reply_done(json!(null)).expect_completed();
+    assert_eq!(status(&story), OrderStatus::Confirmed);
+}
+
+#[test]
+fn an_order_is_cancelled_when_all_is_undone_though_the_customer_does_not_know() {
+    let story = charged().reply_refused("OUT_OF_STOCK").expect_compensation("payment.charge");
+    assert_eq!(status(&story), OrderStatus::Pending);
+    let story = story.reply_done(json!(null)).expect_compensation("order.create");
+    assert_eq!(status(&story), OrderStatus::Pending);
+    let mut story = story.reply_done(json!(null));
+    for _ in 0..5 {
+        story = story.expect_command("notification.send").reply_try_again();
+    }
+    assert_eq!(status(&story.expect_parked()), OrderStatus::Cancelled);
 }

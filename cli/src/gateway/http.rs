@@ -2,10 +2,12 @@
 
 use amends_core::Timestamp;
 use amends_engine::api::errors::http_error;
+use amends_engine::api::http::JsonBody;
 use amends_engine::api::principal;
 use amends_engine::service::ServiceError;
 use amends_proto::orders::v1::Order;
 use amends_sagas::order::front;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -29,8 +31,8 @@ impl Orders {
     }
 }
 
-async fn submit(State(orders): State<Orders>, headers: HeaderMap, body: String) -> Response {
-    answer(StatusCode::CREATED, accept(&orders, &headers, &body).await)
+async fn submit(State(orders): State<Orders>, headers: HeaderMap, JsonBody(body): JsonBody<Box<RawValue>>) -> Response {
+    answer(StatusCode::CREATED, accept(&orders, &headers, body.get()).await)
 }
 
 async fn accept(orders: &Orders, headers: &HeaderMap, body: &str) -> Result<Accepted, ServiceError> {
@@ -63,7 +65,10 @@ struct List {
     orders: Vec<View>,
 }
 
-async fn list(State(orders): State<Orders>, Query(query): Query<ListQuery>) -> Response {
+async fn list(State(orders): State<Orders>, query: Result<Query<ListQuery>, QueryRejection>) -> Response {
+    let Ok(Query(query)) = query else {
+        return http_error(ServiceError::invalid("limit", "must be a whole number, e.g. ?user_id=user_123&limit=20"));
+    };
     let limit = query.limit.unwrap_or(LIST.0).clamp(1, LIST.1);
     let found = orders.list(query.user_id.as_deref().unwrap_or_default(), limit).await;
     let views = found.and_then(|found| found.into_iter().map(View::new).collect::<Result<_, _>>());

@@ -214,6 +214,15 @@ impl Saga {
         }
     }
 
+    /// The saga that a journal tells of.
+    pub fn replay(id: SagaId, definition: Arc<Definition>, journal: &[Transition]) -> Self {
+        let mut saga = Self::new(id, definition);
+        for transition in journal {
+            saga.apply(transition);
+        }
+        saga
+    }
+
     /// Applies one journal row.
     pub fn apply(&mut self, transition: &Transition) {
         for event in &transition.events {
@@ -249,6 +258,13 @@ impl Saga {
             StepKind::Retriable => !has_pivot && definition.on == On::Forward && state.phase != Phase::Pending,
             StepKind::Compensatable => false,
         })
+    }
+
+    /// Whether the way forward has ended and nothing is left to undo; steps `on = "compensated"` may be outstanding.
+    pub fn is_undone(&self) -> bool {
+        let undoing =
+            |step: &StepState| matches!(step.phase, Phase::Compensating(_) | Phase::Parked(Operation::Compensate));
+        self.cause.is_some() && self.next_compensation().is_none() && !self.steps.iter().any(undoing)
     }
 
     /// Whether no command may be sent at present.

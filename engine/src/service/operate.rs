@@ -1,6 +1,6 @@
 //! What operators do to sagas. Whether a saga's state allows it is the core's to say.
 
-use amends_core::{Event, Input, Operator, Rejected, Saga, SagaId, Status, StepName, decide};
+use amends_core::{Event, Input, Operator, Rejected, SagaId, Status, StepName, decide};
 use amends_proto::amends::v1 as proto;
 
 use super::query::Loaded;
@@ -22,8 +22,7 @@ pub async fn cancel(
         return Ok(proto::CancelSagaResponse { saga: Some(after.view(engine.now())), plan });
     }
     let loaded = query::load_id(engine, id).await?.ok_or_else(|| query::not_found(&request.id))?;
-    let mut saga = Saga::new(id, loaded.definition.clone());
-    loaded.stored.journal.iter().for_each(|row| saga.apply(row));
+    let saga = loaded.saga();
     let now = engine.now();
     let events = decide(&saga, &Input::Cancel(operator), now).map_err(refusal)?;
     debug_assert!(events.iter().any(|event| matches!(event, Event::CompensationStarted { .. })));

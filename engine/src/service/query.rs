@@ -65,11 +65,7 @@ pub async fn load_id(engine: &Engine, id: SagaId) -> Result<Option<Loaded>, Serv
 impl Loaded {
     /// The saga as its journal tells it.
     pub fn saga(&self) -> Saga {
-        let mut saga = Saga::new(self.stored.row.id, self.definition.clone());
-        for transition in &self.stored.journal {
-            saga.apply(transition);
-        }
-        saga
+        Saga::replay(self.stored.row.id, self.definition.clone(), &self.stored.journal)
     }
 
     /// The saga as clients see it.

@@ -38,7 +38,7 @@ pub(crate) async fn recover(
         residents.drop_shard(shard);
         let owned = OwnedShard::new(&lease, config.in_flight[usize::from(shard.0)].clone());
         let published = owned.published.clone();
-        residents.shards.insert(shard, owned);
+        residents.own(shard, owned);
         let mut commands = Vec::new();
         for stored in config.store.recover(shard).await? {
             let Some(saga) = fold(&config.definitions, &stored) else { continue };
@@ -113,11 +113,7 @@ fn fold(definitions: &Definitions, stored: &StoredSaga) -> Option<Saga> {
         tracing::error!(saga = %row.id, saga_type = %row.saga_type, version = row.version, "no such definition");
         return None;
     };
-    let mut saga = Saga::new(row.id, definition.clone());
-    for transition in &stored.journal {
-        saga.apply(transition);
-    }
-    Some(saga)
+    Some(Saga::replay(row.id, definition.clone(), &stored.journal))
 }
 
 /// Publishes what was committed after the mark: it may have been published before, with the same ids.

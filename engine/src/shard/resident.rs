@@ -59,6 +59,8 @@ pub(crate) struct Resident {
 pub(crate) struct Residents {
     /// The shards of this lane.
     pub(crate) shards: BTreeMap<Shard, OwnedShard>,
+    /// Shards of all lanes of this engine; read by the readiness probe.
+    owned: Arc<AtomicUsize>,
     count: u16,
     sagas: HashMap<SagaId, Resident>,
     wakeups: BTreeSet<(Timestamp, SagaId)>,
@@ -66,8 +68,8 @@ pub(crate) struct Residents {
 
 impl Residents {
     /// An empty set; `count` is the number of shards of the whole installation.
-    pub(crate) fn new(count: u16) -> Self {
-        Self { shards: BTreeMap::new(), count, sagas: HashMap::new(), wakeups: BTreeSet::new() }
+    pub(crate) fn new(count: u16, owned: Arc<AtomicUsize>) -> Self {
+        Self { shards: BTreeMap::new(), owned, count, sagas: HashMap::new(), wakeups: BTreeSet::new() }
     }
 
     /// The shard of a saga.
@@ -109,13 +111,22 @@ impl Residents {
         Some(resident)
     }
 
+    /// Takes a shard in, without its sagas.
+    pub(crate) fn own(&mut self, shard: Shard, owned: OwnedShard) {
+        if self.shards.insert(shard, owned).is_none() {
+            self.owned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Drops a shard with all its sagas: another owner has it.
     pub(crate) fn drop_shard(&mut self, shard: Shard) {
         let gone: Vec<_> = self.sagas.keys().copied().filter(|id| self.shard_of(*id) == shard).collect();
         for id in gone {
             self.remove(id);
         }
-        self.shards.remove(&shard);
+        if self.shards.remove(&shard).is_some() {
+            self.owned.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Sets a saga's wake-up anew after a transition.

@@ -60,6 +60,7 @@ async fn a_fenced_owner_acts_on_nothing_and_keeps_its_other_shards_i27_i29() {
     world.store.add(Fault::Taken(shard));
     world.reply(&flight, done()).await;
     world.silence().await;
+    assert_eq!(world.engine.owned_shards(), 3, "it knows that it lost one");
     assert_eq!(world.journal(taken.id).await, ["saga_started", "step_started"], "nothing was written (I27)");
     let mut other_seen = false;
     for number in 0..20 {

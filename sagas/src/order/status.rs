@@ -16,16 +16,6 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
-    /// Derives it from where the saga stands and whether its point of no return is behind.
-    pub const fn of(status: Status, committed: bool) -> Self {
-        match status {
-            Status::Completed => Self::Confirmed,
-            Status::Compensated => Self::Cancelled,
-            _ if committed => Self::Confirmed,
-            _ => Self::Pending,
-        }
-    }
-
     /// The word in APIs and output.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,8 +27,15 @@ impl OrderStatus {
 }
 
 impl From<&Saga> for OrderStatus {
+    /// The order is decided when its saga is past the pivot or all is undone, whether or not the customer knows yet.
     fn from(saga: &Saga) -> Self {
-        Self::of(saga.status, saga.is_committed())
+        match saga.status {
+            Status::Completed => Self::Confirmed,
+            Status::Compensated => Self::Cancelled,
+            _ if saga.is_committed() => Self::Confirmed,
+            _ if saga.is_undone() => Self::Cancelled,
+            _ => Self::Pending,
+        }
     }
 }
 

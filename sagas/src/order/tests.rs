@@ -1,4 +1,4 @@
-use amends_core::{Exhaustion, Millis, On, Payload, SagaId, Status, StepKind};
+use amends_core::{Exhaustion, Millis, On, Payload, SagaId, StepKind};
 use amends_proto::orders::v1::{OrderItem, SubmitOrderRequest};
 use proptest::prelude::*;
 
@@ -287,21 +287,6 @@ fn an_order_id_is_its_saga_id() {
         "ord_0190f3a0-7c5e-7d3a-8000-00000000002a",
     ] {
         assert_eq!(text.parse::<OrderId>(), Err(InvalidOrderId), "{text}");
-    }
-}
-
-#[test]
-fn the_saga_decides_the_status() {
-    for (status, committed, expected) in [
-        (Status::Running, false, OrderStatus::Pending),
-        (Status::Running, true, OrderStatus::Confirmed),
-        (Status::Parked, false, OrderStatus::Pending),
-        (Status::Parked, true, OrderStatus::Confirmed),
-        (Status::Compensating, false, OrderStatus::Pending),
-        (Status::Compensated, false, OrderStatus::Cancelled),
-        (Status::Completed, false, OrderStatus::Confirmed),
-    ] {
-        assert_eq!(OrderStatus::of(status, committed), expected, "{status:?} {committed}");
     }
 }
 

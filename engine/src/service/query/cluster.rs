@@ -27,8 +27,11 @@ pub async fn shards(engine: &Engine) -> Result<proto::ListShardsResponse, Servic
     Ok(proto::ListShardsResponse { shards: shards.collect() })
 }
 
-/// Says whether this engine can answer for its sagas: its database does.
+/// Says whether this engine can take sagas: its database answers, and it owns shards.
 pub async fn ready(engine: &Engine) -> Result<(), ServiceError> {
     engine.archive().shards().await?;
+    if engine.owned_shards() == 0 {
+        return Err(ServiceError::Unavailable("this engine owns no shard yet".to_owned()));
+    }
     Ok(())
 }
