@@ -65,16 +65,16 @@ fn bodies() -> Vec<(&'static str, String, u16, &'static str)> {
         ("user empty", user("\"\""), 400, "user_id"),
         ("NUL in the user", user(r#""a\u0000b""#), 400, "user_id"),
         ("user of 1,001 characters", user(&long), 400, "user_id"),
-        ("user nested 1,000 deep", user(&deep), 400, "user_id"),
+        ("user nested 1,000 deep", user(&deep), 400, "body"),
         ("NUL in the product", product(r#""a\u0000b""#), 400, "items[0].product_id"),
         ("product of 1,001 characters", product(&long), 400, "items[0].product_id"),
         ("payment method with spaces", order(r#""payment_method":"pm ok""#), 400, "payment_method"),
         ("nested 1,000 deep", deep.clone(), 400, "body"),
-        ("items nested 1,000 deep", format!(r#"{{"user_id":"u","items":{deep}}}"#), 400, "items[0]"),
+        ("items nested 1,000 deep", format!(r#"{{"user_id":"u","items":{deep}}}"#), 400, "body"),
         ("a megabyte", user(&megabyte), 413, "body"),
         ("no JSON", "user_id=u".to_owned(), 400, "body"),
         ("cut off", r#"{"user_id":"u","items":["#.to_owned(), 400, "body"),
-        ("nothing", String::new(), 400, "body"),
+        ("nothing", String::new(), 400, "items"),
     ]
 }
 
