@@ -106,7 +106,7 @@ async fn a_bad_put_names_its_field_and_changes_nothing() {
         ("/inventory/LAPTOP001", r#"{"on_hand":-1}"#, "on_hand"),
         ("/inventory/LAPTOP001", r#"{"on_hand":1000000000001}"#, "on_hand"),
         ("/inventory/LAPTOP001", r#"{"on_hand":18446744073709551615}"#, "on_hand"),
-        ("/inventory/LAPTOP001", r#"{"on_hand":1e400}"#, "body"),
+        ("/inventory/LAPTOP001", r#"{"on_hand":1e400}"#, "on_hand"),
         ("/inventory/LAPTOP001", r#"{"on_hand":1.5}"#, "on_hand"),
         ("/inventory/LAPTOP001", r#"{"on_hand":"5"}"#, "on_hand"),
         ("/inventory/LAPTOP001", r#"{"on_hand":null}"#, "on_hand"),
