@@ -48,7 +48,8 @@ fn test(root: &Path, args: &[String]) -> Result<(), String> {
     cargo(root, &["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])?;
     // The system tests run the real program.
     cargo(root, &["build", "--quiet", "-p", "amends"], &[])?;
-    cargo(root, &["test", "--workspace"], args)
+    cargo(root, &["test", "--quiet", "--workspace", "--doc"], &[])?;
+    cargo(root, &["test", "--workspace", "--lib", "--bins", "--tests"], args)
 }
 
 fn cargo(root: &Path, chore: &[&str], args: &[String]) -> Result<(), String> {
