@@ -12,7 +12,7 @@ use amends_engine::courier::in_process::InProcess;
 use amends_engine::courier::{CourierError, Inlet, Publisher};
 use amends_engine::store::sqlite::SqliteStore;
 use amends_engine::{Definitions, Engine, EngineConfig};
-use amends_sdk::{Database, Host, ReplySink, Subscriptions};
+use amends_sdk::{Database, DeliverError, Host, ReplySink, Subscriptions};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,11 @@ const IN_FLIGHT_MAX: usize = 4_096;
 /// How long domain events gather before their subscribers take them. They share a writer with the steps, whose orders
 /// are waited for; nobody waits for these.
 const EVENTS_GATHER: Duration = Duration::from_millis(20);
+
+/// Tries that one event has when its subscriber cannot take it, and the wait between them: well under the five seconds
+/// that a poison record may cost its shard.
+const EVENT_TRIES: u32 = 5;
+const EVENT_RETRY: Duration = Duration::from_millis(200);
 
 /// An engine with its participants, running.
 pub(crate) struct Embedded {
@@ -140,13 +145,82 @@ struct Subscribers(Subscriptions);
 impl Publisher for Subscribers {
     async fn publish(&self, events: &[DomainEvent]) -> Result<(), CourierError> {
         tokio::time::sleep(EVENTS_GATHER).await;
-        self.0.deliver(events).await.map_err(|error| CourierError::Unavailable(error.to_string()))
+        match self.0.deliver(events).await {
+            Ok(()) => Ok(()),
+            Err(DeliverError::TryAgain { .. }) => self.one_by_one(events).await,
+            Err(error) => Err(CourierError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+impl Subscribers {
+    /// Finds the event that a subscriber cannot take and, when it has had its tries, goes on without it: one such event
+    /// must not hold up the events, and in the end the sagas, of all others (I35).
+    async fn one_by_one(&self, events: &[DomainEvent]) -> Result<(), CourierError> {
+        for event in events {
+            for attempt in 1..=EVENT_TRIES {
+                match self.0.deliver(std::slice::from_ref(event)).await {
+                    Ok(()) => break,
+                    Err(DeliverError::TryAgain { why, .. }) if attempt == EVENT_TRIES => {
+                        let (saga, topic) = (event.saga_id, &event.topic);
+                        tracing::error!(%saga, topic, why, "a subscriber cannot take an event; it goes on without it");
+                    }
+                    Err(DeliverError::TryAgain { .. }) => tokio::time::sleep(EVENT_RETRY).await,
+                    Err(error) => return Err(CourierError::Unavailable(error.to_string())),
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::participants_path;
+    use std::sync::Mutex;
+
+    use amends_core::{Payload, SagaId, SagaType, Timestamp};
+    use amends_sdk::{EventContext, StepError, Subscriber};
+
+    use super::*;
+
+    /// Takes every event but those of one saga.
+    #[derive(Default)]
+    struct Picky(Mutex<Vec<u128>>);
+
+    #[async_trait]
+    impl Subscriber for Picky {
+        fn topics(&self) -> &'static [&'static str] {
+            &["moved"]
+        }
+
+        async fn on_event(&self, _: &mut EventContext<'_>, event: &DomainEvent) -> Result<(), StepError> {
+            match event.saga_id.as_uuid().as_u128() {
+                2 => Err(StepError::try_again("never")),
+                saga => {
+                    self.0.lock().unwrap().push(saga);
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_cannot_be_taken_holds_up_no_other_i35() {
+        let picky = Arc::new(Picky::default());
+        let database = Database::open_sqlite(":memory:").await.unwrap();
+        let subscribers = Subscribers(Subscriptions::new(database, vec![picky.clone()]));
+        let event = |saga: u128| DomainEvent {
+            id: SagaId::from_uuid(uuid::Uuid::from_u128(saga)).as_uuid(),
+            topic: "moved".to_owned(),
+            saga_id: SagaId::from_uuid(uuid::Uuid::from_u128(saga)),
+            saga_type: SagaType::new("order").unwrap(),
+            at: Timestamp(0),
+            payload: Payload::null(),
+        };
+        subscribers.publish(&[event(1), event(2), event(3)]).await.unwrap();
+        // The first comes again with the whole delivery: at least once is the promise.
+        assert_eq!(*picky.0.lock().unwrap(), [1, 1, 3]);
+    }
 
     #[test]
     fn the_participants_file_stands_beside_the_engines() {
