@@ -16,6 +16,9 @@ use amends_sagas::order::front::{self, FieldError, OrderRequest};
 use amends_sagas::order::{OrderId, OrderStatus, SAGA_TYPE, decimal};
 use amends_sdk::Database;
 
+/// Orders of a customer that are listed unless the request says otherwise, and at the most.
+const LIST: (u32, u32) = (50, 500);
+
 /// The gateway's use cases.
 #[derive(Clone)]
 pub(crate) struct Orders {

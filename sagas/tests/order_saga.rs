@@ -26,6 +26,18 @@ fn charged() -> SagaTest {
         .expect_command("inventory.reserve")
 }
 
+/// Refunds, cancels and tells the customer, in this order, and so ends.
+fn undone(story: SagaTest) {
+    story
+        .expect_compensation("payment.charge")
+        .reply_done(json!(null))
+        .expect_compensation("order.create")
+        .reply_done(json!(null))
+        .expect_command("notification.send")
+        .reply_done(json!(null))
+        .expect_compensated();
+}
+
 fn cancelled_for(code: &str) -> Value {
     json!({
         "order_id": "ord_1", "user_id": "user_123", "template": "order_cancelled", "code": code,
@@ -86,17 +98,7 @@ fn a_reservation_of_unknown_outcome_is_released_first() {
     for _ in 0..4 {
         story = story.timeout().expect_command("inventory.reserve");
     }
-    story
-        .timeout()
-        .expect_compensation("inventory.reserve")
-        .reply_done(json!(null))
-        .expect_compensation("payment.charge")
-        .reply_done(json!(null))
-        .expect_compensation("order.create")
-        .reply_done(json!(null))
-        .expect_command("notification.send")
-        .reply_done(json!(null))
-        .expect_compensated();
+    undone(story.timeout().expect_compensation("inventory.reserve").reply_done(json!(null)));
 }
 
 #[test]
@@ -105,16 +107,7 @@ fn a_refund_that_fails_parks_until_somebody_steps_in() {
     for _ in 0..5 {
         story = story.expect_compensation("payment.charge").reply_try_again();
     }
-    story
-        .expect_parked()
-        .retry()
-        .expect_compensation("payment.charge")
-        .reply_done(json!(null))
-        .expect_compensation("order.create")
-        .reply_done(json!(null))
-        .expect_command("notification.send")
-        .reply_done(json!(null))
-        .expect_compensated();
+    undone(story.expect_parked().retry());
 }
 
 #[test]
@@ -128,33 +121,16 @@ fn an_unreachable_customer_undoes_nothing() {
 
 #[test]
 fn a_cancelled_order_is_undone_with_its_payment_on_the_way() {
-    SagaTest::given(amends_sagas::order::definition(), input())
+    let charging = SagaTest::given(amends_sagas::order::definition(), input())
         .expect_command("order.create")
         .reply_done(json!({"order_id": "ord_1"}))
-        .expect_command("payment.charge")
-        .cancel()
-        .expect_compensation("payment.charge")
-        .reply_done(json!(null))
-        .expect_compensation("order.create")
-        .reply_done(json!(null))
-        .expect_command("notification.send")
-        .reply_done(json!(null))
-        .expect_compensated();
+        .expect_command("payment.charge");
+    undone(charging.cancel());
 }
 
 #[test]
 fn the_deadline_before_the_pivot_undoes() {
-    charged()
-        .deadline_passes()
-        .expect_compensation("inventory.reserve")
-        .reply_done(json!(null))
-        .expect_compensation("payment.charge")
-        .reply_done(json!(null))
-        .expect_compensation("order.create")
-        .reply_done(json!(null))
-        .expect_command("notification.send")
-        .reply_done(json!(null))
-        .expect_compensated();
+    undone(charged().deadline_passes().expect_compensation("inventory.reserve").reply_done(json!(null)));
 }
 
 fn status(story: &SagaTest) -> OrderStatus {

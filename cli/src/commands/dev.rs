@@ -53,11 +53,9 @@ pub(crate) async fn run(_global: &Global, args: DevArgs) -> Result<(), CliError>
     printer.abort();
     let served = server.await;
     embedded.stop().await;
-    match served {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(CliError::new(Exit::Other, "the server failed").why(error).next("amends dev")),
-        Err(error) => Err(CliError::new(Exit::Other, "the server failed").why(error).next("amends dev")),
-    }
+    served
+        .unwrap_or_else(|died| Err(died.into()))
+        .map_err(|error| CliError::new(Exit::Other, "the server failed").why(error).next("amends dev"))
 }
 
 /// Engine, order gateway and participants' reads on one port.

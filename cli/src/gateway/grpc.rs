@@ -14,10 +14,7 @@ use amends_sagas::order::front::OrderRequest;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::{Orders, parse_id};
-
-/// Orders of a customer that are listed unless the request says otherwise, and at the most.
-const LIST: (u32, u32) = (50, 500);
+use super::{LIST, Orders, parse_id};
 
 #[tonic::async_trait]
 impl OrderService for Orders {

@@ -16,10 +16,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Orders;
-
-/// Orders of a customer that are listed unless the request says otherwise, and at the most.
-const LIST: (u32, u32) = (50, 500);
+use super::{LIST, Orders};
 
 impl Orders {
     /// The routes below `/orders`.

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use amends_core::{
-    Command, DomainEvent, Effect, Event, Flight, Input, JOURNAL_FORMAT, Operation, Phase, Rejected, Saga, SagaId,
-    Shard, Status, StepIndex, Timestamp, command, decide, evolve, react,
+    Command, DomainEvent, Effect, Event, Flight, Input, JOURNAL_FORMAT, Phase, Rejected, Saga, SagaId, Shard,
+    StepIndex, Timestamp, command, decide, evolve, react,
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -56,7 +56,7 @@ pub(crate) struct Round {
     pub(crate) domain_events: Vec<DomainEvent>,
     /// To give once committed.
     pub(crate) answers: Vec<Answer>,
-    /// Sagas that ended, parked, or were paused with nothing in flight: not kept in memory.
+    /// Sagas to let go of, if [`may_leave`] still holds once committed.
     pub(crate) leaving: Vec<SagaId>,
     /// To tell once committed.
     pub(crate) ended: Vec<Ended>,
@@ -87,6 +87,9 @@ impl Round {
     /// Brings an input to a saga in memory.
     pub(crate) fn apply(&mut self, residents: &mut Residents, id: SagaId, input: &Input) -> Result<(), Rejected> {
         let shard = residents.shard_of(id);
+        let Some(position) = residents.shards.get(&shard).map(|owned| owned.journal_head + 1) else {
+            return Err(Rejected::Stale);
+        };
         let Some(resident) = residents.get_mut(id) else { return Err(Rejected::Stale) };
         let events = decide(&resident.saga, input, self.now)?;
         let saga = &mut resident.saga;
@@ -98,11 +101,9 @@ impl Round {
         if resident.followers.is_some() {
             self.followed.push(id);
         }
-        self.follow_up(saga, shard, &events);
-        let Some(owned) = residents.shards.get_mut(&shard) else { return Err(Rejected::Stale) };
-        owned.journal_head += 1;
-        if let Some(row) = self.batch.journal.last_mut() {
-            row.position = owned.journal_head;
+        self.follow_up(saga, shard, position, &events);
+        if let Some(owned) = residents.shards.get_mut(&shard) {
+            owned.journal_head = position;
         }
         self.touched.insert(shard);
         residents.reschedule(id);
@@ -146,11 +147,11 @@ impl Round {
     }
 
     /// Collects what a transition means for the store and the world.
-    fn follow_up(&mut self, saga: &Saga, shard: Shard, events: &[Event]) {
+    fn follow_up(&mut self, saga: &Saga, shard: Shard, position: i64, events: &[Event]) {
         let (now, id) = (self.now, saga.id);
         self.batch.journal.push(JournalRow {
             shard,
-            position: 0,
+            position,
             saga_id: id,
             seq: saga.seq,
             at: now,
@@ -265,10 +266,8 @@ fn change(saga: &Saga, now: Timestamp) -> SagaChange {
     }
 }
 
-/// What a saga that stays in memory must satisfy: something of it is on its way.
+/// Whether a saga need not stay in memory: it has ended, or it is held and nothing of it is on its way.
 pub(crate) fn may_leave(saga: &Saga) -> bool {
-    let sent = |state: &amends_core::StepState| {
-        matches!(state.flight(), Some((Operation::Execute | Operation::Compensate, Flight::Sent { .. })))
-    };
-    saga.status.is_terminal() || ((saga.paused || saga.status == Status::Parked) && !saga.steps.iter().any(sent))
+    let sent = saga.steps.iter().any(|state| matches!(state.flight(), Some((_, Flight::Sent { .. }))));
+    saga.status.is_terminal() || (saga.is_held() && !sent)
 }
