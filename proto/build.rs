@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 7] = [
     "amends/v1/saga.proto",
     "amends/v1/definition.proto",
     "amends/v1/cluster.proto",
     "amends/v1/dead_letter.proto",
+    "amends/v1/participant.proto",
+    "amends/v1/peer.proto",
     "orders/v1/order.proto",
 ];
 

@@ -37,5 +37,5 @@ pub use input::{Input, Operator, Rejected, Timer};
 pub use payload::{Payload, PayloadError};
 pub use react::{DomainEvent, Effect, command, outstanding, react, timers};
 pub use saga::{Flight, Phase, Saga, Span, Status, StepState};
-pub use time::{InvalidDuration, Millis, Timestamp};
-pub use wire::{Command, Failure, Operation, Outcome, Reply};
+pub use time::{InvalidDuration, InvalidTimestamp, Millis, Timestamp};
+pub use wire::{Command, Failure, Operation, Outcome, Reply, record};

@@ -31,6 +31,21 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The text is not a point in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a point in time; write for example \"2026-01-31T12:00:00Z\"")]
+pub struct InvalidTimestamp(String);
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let invalid = || InvalidTimestamp(text.to_owned());
+        let time = humantime::parse_rfc3339(text).map_err(|_| invalid())?;
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| invalid())?;
+        i64::try_from(since_epoch.as_millis()).map(Self).map_err(|_| invalid())
+    }
+}
+
 /// A span of time in milliseconds, written `1h 30m`, `5s`, `100ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);

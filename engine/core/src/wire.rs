@@ -1,5 +1,7 @@
 //! What crosses the courier: a command out, a reply in.
 
+pub mod record;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CommandId, SagaId, SagaType, StepName};
@@ -84,6 +86,15 @@ pub struct Command {
     pub payload: Payload,
     /// Why it is undone; only on a compensation and on steps that run after one.
     pub cause: Option<Failure>,
+}
+
+impl Command {
+    /// Its W3C trace context: the trace of a saga is the saga's id, the span that of the command. A function of what is
+    /// committed, so that a command sent again after a crash belongs to the same trace.
+    pub fn traceparent(&self) -> String {
+        let span = self.id.as_uuid().as_u64_pair().0;
+        format!("00-{}-{span:016x}-01", self.saga_id.as_uuid().simple())
+    }
 }
 
 /// A participant's answer to one command.
