@@ -10,6 +10,7 @@ use std::time::Duration;
 use amends_core::{DomainEvent, Reply};
 use amends_engine::courier::in_process::InProcess;
 use amends_engine::courier::{CourierError, Inlet, Publisher};
+use amends_engine::store::Storage;
 use amends_engine::store::sqlite::SqliteStore;
 use amends_engine::{Definitions, Engine, EngineConfig};
 use amends_sdk::{Database, DeliverError, Host, ReplySink, Subscriptions};
@@ -69,7 +70,7 @@ impl Embedded {
         };
         let shared = Arc::new(store.clone());
         let publisher = publisher(&participants, options.participants);
-        let engine = Engine::start(config, shared.clone(), shared, Arc::new(courier), publisher, definitions)
+        let engine = Engine::start(config, Storage::new(shared), Arc::new(courier), publisher, definitions)
             .await
             .map_err(|error| unusable(options.db, &error))?;
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());

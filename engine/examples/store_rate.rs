@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use amends_core::{Epoch, IdempotencyKey, JOURNAL_FORMAT, SagaId, SagaType, Shard, Status, Timestamp};
+use amends_core::{Epoch, IdempotencyKey, JOURNAL_FORMAT, Millis, SagaId, SagaType, Shard, Status, Timestamp};
 use amends_engine::store::sqlite::SqliteStore;
-use amends_engine::store::{Batch, JournalRow, Owner, SagaChange, SagaRow, ShardMark, Store};
+use amends_engine::store::{Batch, JournalRow, Leases, Owner, SagaChange, SagaRow, ShardMark, Store};
 use uuid::Uuid;
 
 const SHARDS: u16 = 16;
@@ -47,7 +47,7 @@ async fn measure(path: &str, keyed: bool, size: usize) -> Result<(), Box<dyn std
     let store = SqliteStore::open(path, SHARDS).await?;
     let owner = Owner { incarnation: Uuid::now_v7(), address: "127.0.0.1:7400".to_owned() };
     let shards: Vec<Shard> = (0..SHARDS).map(Shard).collect();
-    store.claim(&owner, &shards, Timestamp(0), Timestamp(i64::MAX)).await?;
+    store.claim(&owner, &shards, Millis(60_000)).await?;
     let mut load = Load {
         saga_type: SagaType::new("order")?,
         keyed,

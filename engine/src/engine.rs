@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use amends_core::{Input, Reply, Saga, SagaId, SagaType, Shard, Timestamp};
+use amends_core::{Epoch, Input, Reply, Saga, SagaId, SagaType, Shard, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::courier::{Courier, Inlet, Publisher};
+use crate::courier::{Courier, Inlet, Publisher, Records};
 use crate::definitions::Definitions;
 use crate::metrics::Metrics;
 use crate::service::ServiceError;
 use crate::service::start::{StartSaga, Started};
 use crate::shard::{Dispatcher, Lane, LaneConfig, LaneInput, PublishQueue, Residents, StartRequest};
-use crate::store::{Archive, DefinitionRow, Owner, Store};
+use crate::store::{Archive, DefinitionRow, Owner, Storage};
 
 /// Messages that may wait for one lane. Starts beyond it are refused; replies wait at their courier.
 const LANE_QUEUE: usize = 4_096;
@@ -87,13 +87,12 @@ impl Engine {
     /// `courier` and `publisher` may be called before this returns: recovered commands are sent again at once.
     pub async fn start(
         config: EngineConfig,
-        store: Arc<dyn Store>,
-        archive: Arc<dyn Archive>,
+        storage: Storage,
         courier: Arc<dyn Courier>,
         publisher: Arc<dyn Publisher>,
         definitions: Definitions,
     ) -> Result<Self, EngineError> {
-        let definitions = remember(&*archive, definitions).await?;
+        let definitions = remember(&*storage.archive, definitions).await?;
         let metrics = Metrics::new()?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let in_flight: Arc<[_]> = (0..config.shards).map(|_| Arc::new(AtomicUsize::new(0))).collect();
@@ -105,8 +104,9 @@ impl Engine {
         for number in 0..lane_count {
             let (sender, queue) = mpsc::channel(LANE_QUEUE);
             let lane_config = LaneConfig {
-                store: store.clone(),
-                archive: archive.clone(),
+                store: storage.store.clone(),
+                leases: storage.leases.clone(),
+                archive: storage.archive.clone(),
                 owner: owner.clone(),
                 in_flight: in_flight.clone(),
                 definitions: definitions.clone(),
@@ -125,8 +125,18 @@ impl Engine {
             lanes.push(sender);
         }
         tasks.close();
-        let shared =
-            Shared { archive, definitions, courier, lanes, in_flight, owned_shards, ended, metrics, cancel, tasks };
+        let shared = Shared {
+            archive: storage.archive,
+            definitions,
+            courier,
+            lanes,
+            in_flight,
+            owned_shards,
+            ended,
+            metrics,
+            cancel,
+            tasks,
+        };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -247,6 +257,12 @@ impl Inlet for Engine {
             }
         }
     }
+
+    async fn records(&self, records: Records) {
+        self.replies(records.replies.into_iter().map(|(reply, _)| reply).collect()).await;
+    }
+
+    async fn halt(&self, _: Shard, _: Epoch, _: Option<String>) {}
 }
 
 fn stopping() -> ServiceError {

@@ -1,7 +1,8 @@
 //! What the engine needs from a database.
 //!
-//! Two small ports: [`Store`] is the write path of the shard owners, every call fenced by the epoch; [`Archive`] is
-//! what queries read. One conformance suite defines right for every implementation.
+//! Small ports: [`Store`] is the write path of the shard owners, every commit fenced by the epoch; [`Leases`] says who
+//! owns what; [`Archive`] is what queries read; [`TopicBook`] remembers the broker's topics. One conformance suite
+//! defines right for every implementation.
 
 pub mod conformance;
 pub mod sqlite;
@@ -9,23 +10,15 @@ pub mod sqlite;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use amends_core::{Epoch, IdempotencyKey, Operation, SagaId, SagaType, Shard, Status, StepName, Timestamp, Transition};
+use amends_core::{
+    Epoch, IdempotencyKey, Millis, Operation, SagaId, SagaType, Shard, Status, StepName, Timestamp, Transition,
+};
 use async_trait::async_trait;
 use uuid::Uuid;
 
 /// The write path. Called by the owner of the shards only.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Takes over those of `shards` that are free, expired at `now`, or `owner`'s already; each gets a new epoch.
-    /// Shards that another live owner holds are left out of the answer.
-    async fn claim(
-        &self,
-        owner: &Owner,
-        shards: &[Shard],
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<Lease>, StoreError>;
-
     /// The unfinished sagas of a shard, oldest first, without the parked and the paused: those are loaded when
     /// something reaches them.
     async fn recover(&self, shard: Shard) -> Result<Vec<StoredSaga>, StoreError>;
@@ -39,6 +32,63 @@ pub trait Store: Send + Sync + 'static {
     /// Commits all of a batch or nothing, durably. First it locks and compares the epoch of every shard of the batch.
     /// Runs to its end even if the caller's future is dropped, which is why the batch is shared.
     async fn commit(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
+}
+
+/// Who owns what. Times are read off one clock, the database's: engines whose own clocks differ agree on who is late.
+#[async_trait]
+pub trait Leases: Send + Sync + 'static {
+    /// Takes over those of `shards` that are free, expired, or `owner`'s already; each gets a new epoch and is held for
+    /// `ttl`. Shards that another live owner holds are left out of the answer.
+    async fn claim(&self, owner: &Owner, shards: &[Shard], ttl: Millis) -> Result<Vec<Lease>, StoreError>;
+
+    /// Says that `owner` lives: it is a member, and what it holds is its own, for `ttl` from now. Answers who else does.
+    /// A lease that has expired and that nobody has claimed since is the owner's again.
+    async fn heartbeat(&self, owner: &Owner, ttl: Millis) -> Result<Cluster, StoreError>;
+
+    /// Frees shards and keeps their last marks. A mark whose epoch is not the stored one changes nothing.
+    async fn release(&self, marks: &[ShardMark]) -> Result<(), StoreError>;
+
+    /// Ends the membership and frees whatever `owner` still holds.
+    async fn leave(&self, owner: &Owner) -> Result<(), StoreError>;
+
+    /// Notes why a shard stands still, for all to see, or that it no longer does. Another epoch than the stored one
+    /// changes nothing; a claim clears it.
+    async fn note_halt(&self, shard: Shard, epoch: Epoch, why: Option<&str>) -> Result<(), StoreError>;
+}
+
+/// What is known of the broker's topics: a topic that was deleted and made anew has another id, and its offsets begin
+/// anew, too.
+#[async_trait]
+pub trait TopicBook: Send + Sync + 'static {
+    /// All that are recorded, by name.
+    async fn topics(&self) -> Result<Vec<TopicRow>, StoreError>;
+
+    /// Records a topic that is not known yet. One that is known as another is `Conflict`; as the same, nothing changes.
+    async fn record_topic(&self, row: &TopicRow) -> Result<(), StoreError>;
+
+    /// Records a topic in the place of the one known by its name. With `rewind`, every shard's reply cursor begins anew
+    /// and every owner is fenced: for the topic of replies, when an operator has decided that the old one is lost.
+    async fn replace_topic(&self, row: &TopicRow, rewind: bool) -> Result<(), StoreError>;
+}
+
+/// One database under all its ports.
+#[derive(Clone)]
+pub struct Storage {
+    /// The write path.
+    pub store: Arc<dyn Store>,
+    /// The read path.
+    pub archive: Arc<dyn Archive>,
+    /// Who owns what.
+    pub leases: Arc<dyn Leases>,
+    /// The broker's topics.
+    pub topics: Arc<dyn TopicBook>,
+}
+
+impl Storage {
+    /// The ports of one adapter.
+    pub fn new<S: Store + Archive + Leases + TopicBook>(store: Arc<S>) -> Self {
+        Self { store: store.clone(), archive: store.clone(), leases: store.clone(), topics: store }
+    }
 }
 
 /// The read path. Sees what is committed, on any engine.
@@ -90,6 +140,15 @@ pub struct Owner {
     pub incarnation: Uuid,
     /// Where others reach it, e.g. `127.0.0.1:7400`.
     pub address: String,
+}
+
+/// The engines and the shards at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// All members whose membership has not expired, by incarnation.
+    pub engines: Vec<Owner>,
+    /// All shards, in order.
+    pub shards: Vec<ShardRow>,
 }
 
 /// A shard taken over.
@@ -230,19 +289,19 @@ pub struct StoredSaga {
     pub unreadable: Option<String>,
 }
 
-/// What could not be finished.
+/// What could not be finished: the command of a saga that parked, or a record that is no reply to anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Derived from saga, step, operation and seq: written once.
+    /// Derived from saga, step, operation and seq, or from topic, partition and offset: written once.
     pub id: Uuid,
-    /// The saga.
-    pub saga_id: SagaId,
-    /// Its shard.
+    /// The saga, if it is known.
+    pub saga_id: Option<SagaId>,
+    /// Its shard, or the one whose partition brought the record.
     pub shard: Shard,
-    /// The step.
-    pub step: StepName,
-    /// Which of its commands.
-    pub operation: Operation,
+    /// The step, if it is known.
+    pub step: Option<StepName>,
+    /// Which of its commands, if it is known.
+    pub operation: Option<Operation>,
     /// Sends so far.
     pub attempts: u32,
     /// What went wrong.
@@ -251,7 +310,7 @@ pub struct DeadLetter {
     pub error_message: String,
     /// When it was parked.
     pub at: Timestamp,
-    /// The command, JSON.
+    /// The command, or the record bit for bit (I33, [`crate::courier::SourceRecord`]); JSON.
     pub record: String,
 }
 
@@ -342,12 +401,29 @@ pub struct ShardRow {
     pub owner: Option<Owner>,
     /// Until when.
     pub lease_until: Timestamp,
+    /// It has no owner, or one whose lease has expired by the database's clock.
+    pub free: bool,
+    /// Why it stands still, if it does.
+    pub halted: Option<String>,
     /// Counts its owners.
     pub epoch: Epoch,
     /// Its marks.
     pub journal_head: i64,
     /// Up to where domain events are published.
     pub published_head: i64,
+    /// Next reply to read from the courier.
+    pub reply_cursor: i64,
+}
+
+/// A topic as it was when it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRow {
+    /// Its name.
+    pub name: String,
+    /// The broker's id of it.
+    pub topic_id: Uuid,
+    /// Its partitions.
+    pub partitions: i32,
 }
 
 /// A definition as it is stored.

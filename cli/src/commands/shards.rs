@@ -81,6 +81,7 @@ mod tests {
             journal_head: 120,
             published_head: 117,
             sagas: 8,
+            ..Shard::default()
         };
         let free = Shard { id: 1, ..Shard::default() };
         let text = table(&samples::view(), &ListShardsResponse { shards: vec![owned, free] });

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use amends_core::{
-    Command, CommandId, Failure, Operation, Outcome, Payload, Reply, SagaId, SagaType, StepName, Timestamp,
+    Command, CommandId, Epoch, Failure, Operation, Outcome, Payload, Reply, SagaId, SagaType, Shard, StepName,
+    Timestamp,
 };
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{Courier, CourierError, Inlet};
+use super::{Courier, CourierError, Inlet, Records};
 
 /// What every subject's participants serve.
 pub const SERVED: &str = "suite.echo";
@@ -33,12 +34,28 @@ pub trait Subject: Send + Sync + 'static {
 
 /// An inlet that keeps what it is given.
 #[derive(Default)]
-pub struct Kept(Mutex<Vec<Reply>>);
+pub struct Kept {
+    /// Replies, those of records among them.
+    pub replies: Mutex<Vec<Reply>>,
+    /// Records, as they came.
+    pub records: Mutex<Vec<Records>>,
+    /// Halts, as they came.
+    pub halts: Mutex<Vec<(Shard, Option<String>)>>,
+}
 
 #[async_trait]
 impl Inlet for Kept {
     async fn replies(&self, replies: Vec<Reply>) {
-        self.0.lock().await.extend(replies);
+        self.replies.lock().await.extend(replies);
+    }
+
+    async fn records(&self, records: Records) {
+        self.replies.lock().await.extend(records.replies.iter().map(|(reply, _)| reply.clone()));
+        self.records.lock().await.push(records);
+    }
+
+    async fn halt(&self, shard: Shard, _: Epoch, why: Option<String>) {
+        self.halts.lock().await.push((shard, why));
     }
 }
 
@@ -89,8 +106,11 @@ async fn what_nobody_serves_is_said_and_the_rest_arrives(subject: &impl Subject)
 }
 
 fn the_catalogue_names_what_is_served(subject: &impl Subject) {
-    assert_eq!(subject.courier().commands(), [SERVED]);
-    assert!(["in-process", "kafka", "grpc"].contains(&subject.courier().name()), "{}", subject.courier().name());
+    let served = subject.courier().served();
+    assert_eq!(served.len(), 1, "{served:?}");
+    assert_eq!((served[0].participant.as_str(), served[0].commands.as_slice()), ("suite", &[SERVED.to_owned()][..]));
+    assert!(["in-process", "kafka", "grpc"].contains(&served[0].courier), "{served:?}");
+    assert!(served[0].held.is_none() && !subject.courier().holds("suite"));
 }
 
 async fn replies_come_back_as_they_were_given(subject: &impl Subject, inlet: &Kept) {
@@ -115,7 +135,7 @@ async fn replies_come_back_as_they_were_given(subject: &impl Subject, inlet: &Ke
         subject.reply(reply.clone()).await;
         given.push(reply);
     }
-    let kept = inlet.0.lock().await;
+    let kept = inlet.replies.lock().await;
     for reply in &given {
         assert!(kept.contains(reply), "{reply:?} did not come back: {kept:?}");
     }

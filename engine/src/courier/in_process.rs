@@ -1,10 +1,12 @@
 //! The courier of the embedded engine: a bounded queue to a host in the same process.
 
+use std::collections::BTreeMap;
+
 use amends_core::Command;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Courier, CourierError};
+use super::{Courier, CourierError, Served};
 
 /// Hands commands to a host through a queue.
 pub struct InProcess {
@@ -37,12 +39,20 @@ impl Courier for InProcess {
         result
     }
 
-    fn name(&self) -> &'static str {
-        "in-process"
-    }
-
-    fn commands(&self) -> Vec<String> {
-        self.commands.clone()
+    fn served(&self) -> Vec<Served> {
+        let mut by_participant: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for command in &self.commands {
+            let participant = command.split('.').next().unwrap_or(command);
+            by_participant.entry(participant).or_default().push(command.clone());
+        }
+        let served = by_participant.into_iter().map(|(participant, commands)| Served {
+            participant: participant.to_owned(),
+            courier: "in-process",
+            target: String::new(),
+            commands,
+            held: None,
+        });
+        served.collect()
     }
 }
 

@@ -200,9 +200,9 @@ pub async fn dead_letters(
     let found = engine.archive().dead_letters(&filter, &page).await.map_err(broken_token)?;
     let dead_letters = found.rows.into_iter().map(|letter| proto::DeadLetter {
         id: letter.id.to_string(),
-        saga_id: letter.saga_id.to_string(),
-        step: letter.step.to_string(),
-        operation: letter.operation.as_str().to_owned(),
+        saga_id: letter.saga_id.map(|id| id.to_string()).unwrap_or_default(),
+        step: letter.step.map(|step| step.to_string()).unwrap_or_default(),
+        operation: letter.operation.map(|operation| operation.as_str().to_owned()).unwrap_or_default(),
         error_code: letter.error_code,
         error_message: letter.error_message,
         time: Some(timestamp(letter.at)),

@@ -22,7 +22,7 @@ use crate::engine::Ended;
 use crate::metrics::Metrics;
 use crate::service::ServiceError;
 use crate::service::start::Started;
-use crate::store::{Archive, Owner, SagaRow, ShardMark, Store, StoreError};
+use crate::store::{Archive, Leases, Owner, SagaRow, ShardMark, Store, StoreError};
 
 /// Most messages of the queue that one round takes: bounds the transaction's size and the wait of the next message.
 const ROUND_MAX: usize = 256;
@@ -57,6 +57,7 @@ pub(crate) struct StartRequest {
 /// What a lane needs from outside.
 pub(crate) struct LaneConfig {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) leases: Arc<dyn Leases>,
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) owner: Owner,
     /// One counter per shard of the installation: sagas in memory.

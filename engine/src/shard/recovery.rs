@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicI64;
 use amends_core::{Effect, Millis, Saga, SagaId, Shard, outstanding, react};
 
 use super::lane::{LaneConfig, LaneInput};
-use super::now;
 use super::resident::{OwnedShard, Residents};
 use crate::Definitions;
 use crate::store::{Lease, SagaRow, StoreError, StoredSaga};
@@ -28,8 +27,7 @@ pub(crate) async fn recover(
     config: &LaneConfig,
     shards: &[Shard],
 ) -> Result<(), StoreError> {
-    let claimed_at = now();
-    let leases = config.store.claim(&config.owner, shards, claimed_at, claimed_at.after(LEASE)).await?;
+    let leases = config.leases.claim(&config.owner, shards, LEASE).await?;
     if leases.len() < shards.len() {
         tracing::warn!(wanted = shards.len(), got = leases.len(), "other owners hold some of the shards");
     }

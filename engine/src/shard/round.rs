@@ -201,10 +201,10 @@ impl Round {
                 let record = serde_json::to_string(&command(saga, index, *operation)).unwrap_or_default();
                 self.batch.dead_letters.push(DeadLetter {
                     id: Uuid::new_v5(&DEAD_LETTERS, name.as_bytes()),
-                    saga_id: saga.id,
+                    saga_id: Some(saga.id),
                     shard,
-                    step: step.clone(),
-                    operation: *operation,
+                    step: Some(step.clone()),
+                    operation: Some(*operation),
                     attempts: saga.steps[index.0].attempt,
                     error_code: failure.code.clone(),
                     error_message: failure.message.clone(),

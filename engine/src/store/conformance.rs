@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Archive, Store};
+use super::{Archive, Leases, Store, TopicBook};
 
 /// Shards that a fresh store of the suite has.
 pub const SHARDS: u16 = 4;
@@ -27,7 +27,7 @@ pub const SHARDS: u16 = 4;
 #[async_trait]
 pub trait Subject: Send + Sync + 'static {
     /// The store.
-    type Store: Store + Archive;
+    type Store: Store + Archive + Leases + TopicBook;
 
     /// The store.
     fn store(&self) -> &Self::Store;
@@ -70,7 +70,12 @@ cases! {
         a_free_shard_is_claimed_with_a_new_epoch,
         a_live_shard_is_left_to_its_owner,
         of_two_claims_at_once_one_wins,
-        marks_go_from_owner_to_owner;
+        marks_go_from_owner_to_owner,
+        a_heartbeat_renews_and_tells_who_lives,
+        an_expired_lease_is_renewed_unless_it_was_taken,
+        a_released_shard_keeps_its_marks,
+        who_leaves_frees_everything,
+        a_halt_is_noted_until_the_next_claim;
     commits:
         an_old_epoch_writes_nothing,
         a_batch_fenced_in_one_shard_writes_nothing,

@@ -10,6 +10,7 @@ mod commit;
 mod dead_letters;
 mod decode;
 mod definitions;
+mod engines;
 mod error;
 mod journal;
 mod list;
@@ -21,11 +22,12 @@ mod shards;
 #[cfg(test)]
 mod tests;
 mod token;
+mod topics;
 
 use std::fs::File;
 use std::sync::Arc;
 
-use amends_core::{SagaId, Shard, Timestamp};
+use amends_core::{Epoch, Millis, SagaId, Shard};
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteConnection;
@@ -35,9 +37,10 @@ use tokio::sync::{Mutex, MutexGuard};
 pub use self::error::OpenError;
 use self::error::store_error;
 use super::{
-    Archive, Batch, DeadLetterFilter, DeadLetterPage, DefinitionRow, JournalRow, Lease, Owner, Page, SagaFilter,
-    SagaPage, SagaRow, ShardRow, Store, StoreError, StoredSaga,
+    Archive, Batch, Cluster, DeadLetterFilter, DeadLetterPage, DefinitionRow, JournalRow, Lease, Leases, Owner, Page,
+    SagaFilter, SagaPage, SagaRow, ShardMark, ShardRow, Store, StoreError, StoredSaga, TopicBook, TopicRow,
 };
+use crate::shard::now;
 
 /// Shards of a new file when nobody asks for another number.
 const SHARDS: u16 = 16;
@@ -125,6 +128,10 @@ fn connection(writer: &mut Option<Writer>) -> Result<&mut SqliteConnection, Stor
     writer.as_mut().map(|writer| &mut writer.connection).ok_or_else(closed)
 }
 
+async fn begin(writer: &mut Option<Writer>) -> Result<sqlx::Transaction<'_, Sqlite>, StoreError> {
+    connection(writer)?.begin_with("BEGIN IMMEDIATE").await.map_err(store_error)
+}
+
 impl Reader<'_> {
     fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         match self {
@@ -136,17 +143,6 @@ impl Reader<'_> {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn claim(
-        &self,
-        owner: &Owner,
-        shards: &[Shard],
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<Lease>, StoreError> {
-        let mut writer = self.0.writer.lock().await;
-        shards::claim(connection(&mut writer)?, owner, shards, now, until).await.map_err(store_error)
-    }
-
     async fn recover(&self, shard: Shard) -> Result<Vec<StoredSaga>, StoreError> {
         let mut reader = self.reader().await?;
         let mut snapshot = reader.connection()?.begin().await.map_err(store_error)?;
@@ -202,6 +198,73 @@ impl Store for SqliteStore {
 }
 
 #[async_trait]
+impl Leases for SqliteStore {
+    async fn claim(&self, owner: &Owner, shards: &[Shard], ttl: Millis) -> Result<Vec<Lease>, StoreError> {
+        let mut writer = self.0.writer.lock().await;
+        let now = now();
+        shards::claim(connection(&mut writer)?, owner, shards, now, now.after(ttl)).await.map_err(store_error)
+    }
+
+    async fn heartbeat(&self, owner: &Owner, ttl: Millis) -> Result<Cluster, StoreError> {
+        let mut writer = self.0.writer.lock().await;
+        let now = now();
+        let mut turn = begin(&mut writer).await?;
+        engines::forget(&mut turn, None, now).await.map_err(store_error)?;
+        engines::live(&mut turn, owner, now, now.after(ttl)).await.map_err(store_error)?;
+        shards::renew(&mut turn, owner, now.after(ttl)).await.map_err(store_error)?;
+        let engines = engines::living(&mut turn).await.map_err(store_error)?;
+        let shards = shards::all(&mut turn, now).await.map_err(store_error)?;
+        turn.commit().await.map_err(store_error)?;
+        Ok(Cluster { engines, shards })
+    }
+
+    async fn release(&self, marks: &[ShardMark]) -> Result<(), StoreError> {
+        let mut writer = self.0.writer.lock().await;
+        let mut turn = begin(&mut writer).await?;
+        for mark in marks {
+            shards::release(&mut turn, mark).await.map_err(store_error)?;
+        }
+        turn.commit().await.map_err(store_error)
+    }
+
+    async fn leave(&self, owner: &Owner) -> Result<(), StoreError> {
+        let mut writer = self.0.writer.lock().await;
+        let mut turn = begin(&mut writer).await?;
+        shards::free(&mut turn, owner).await.map_err(store_error)?;
+        engines::forget(&mut turn, Some(owner), now()).await.map_err(store_error)?;
+        turn.commit().await.map_err(store_error)
+    }
+
+    async fn note_halt(&self, shard: Shard, epoch: Epoch, why: Option<&str>) -> Result<(), StoreError> {
+        let mut writer = self.0.writer.lock().await;
+        shards::note_halt(connection(&mut writer)?, shard, epoch, why).await.map_err(store_error)
+    }
+}
+
+#[async_trait]
+impl TopicBook for SqliteStore {
+    async fn topics(&self) -> Result<Vec<TopicRow>, StoreError> {
+        let mut reader = self.reader().await?;
+        topics::all(reader.connection()?).await.map_err(store_error)
+    }
+
+    async fn record_topic(&self, row: &TopicRow) -> Result<(), StoreError> {
+        let mut writer = self.0.writer.lock().await;
+        topics::record(connection(&mut writer)?, row).await
+    }
+
+    async fn replace_topic(&self, row: &TopicRow, rewind: bool) -> Result<(), StoreError> {
+        let mut writer = self.0.writer.lock().await;
+        let mut turn = begin(&mut writer).await?;
+        topics::replace(&mut turn, row).await.map_err(store_error)?;
+        if rewind {
+            shards::rewind(&mut turn).await.map_err(store_error)?;
+        }
+        turn.commit().await.map_err(store_error)
+    }
+}
+
+#[async_trait]
 impl Archive for SqliteStore {
     async fn saga(&self, id: SagaId) -> Result<Option<StoredSaga>, StoreError> {
         let mut reader = self.reader().await?;
@@ -236,7 +299,7 @@ impl Archive for SqliteStore {
 
     async fn shards(&self) -> Result<Vec<ShardRow>, StoreError> {
         let mut reader = self.reader().await?;
-        shards::all(reader.connection()?).await.map_err(store_error)
+        shards::all(reader.connection()?, now()).await.map_err(store_error)
     }
 
     async fn save_definition(&self, row: &DefinitionRow) -> Result<(), StoreError> {

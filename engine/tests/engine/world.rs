@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use amends_core::{
-    Command, Definition, DomainEvent, Failure, Outcome, Payload, Reply, SagaId, Shard, Status, Timestamp,
-};
+use amends_core::{Command, Definition, DomainEvent, Failure, Millis, Outcome, Payload, Reply, SagaId, Shard, Status};
 use amends_engine::courier::in_process::InProcess;
 use amends_engine::courier::{CourierError, Inlet, Publisher};
 use amends_engine::service::ServiceError;
 use amends_engine::service::start::{StartSaga, Started};
 use amends_engine::store::sqlite::SqliteStore;
-use amends_engine::store::{Archive, Batch, JournalRow, Lease, Owner, ShardMark, Store, StoreError, StoredSaga};
+use amends_engine::store::{
+    Archive, Batch, JournalRow, Leases, Owner, ShardMark, Storage, Store, StoreError, StoredSaga,
+};
 use amends_engine::{Definitions, Engine, EngineConfig};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -71,16 +71,6 @@ impl Faulty {
 
 #[async_trait]
 impl Store for Faulty {
-    async fn claim(
-        &self,
-        owner: &Owner,
-        shards: &[Shard],
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Vec<Lease>, StoreError> {
-        self.store.claim(owner, shards, now, until).await
-    }
-
     async fn recover(&self, shard: Shard) -> Result<Vec<StoredSaga>, StoreError> {
         self.store.recover(shard).await
     }
@@ -104,8 +94,7 @@ impl Store for Faulty {
             }
             Some(Fault::Taken(shard)) => {
                 let other = Owner { incarnation: uuid::Uuid::from_u128(9), address: "other".into() };
-                let far = Timestamp(i64::MAX / 2);
-                assert_eq!(self.store.claim(&other, &[shard], far, far).await?.len(), 1);
+                assert_eq!(self.store.claim(&other, &[shard], Millis(1_000_000)).await?.len(), 1);
                 self.store.commit(batch).await
             }
         }
@@ -151,8 +140,8 @@ impl World {
         let (courier, commands) = InProcess::new(names, 1_000);
         let mut definitions = Definitions::default();
         definitions.add(Arc::new(Definition::parse(TRIP).unwrap())).unwrap();
-        let archive = Arc::new(store.store.clone());
-        let engine = Engine::start(config, store.clone(), archive, Arc::new(courier), topics.clone(), definitions);
+        let storage = Storage { store: store.clone(), ..Storage::new(Arc::new(store.store.clone())) };
+        let engine = Engine::start(config, storage, Arc::new(courier), topics.clone(), definitions);
         Self { engine: engine.await.unwrap(), store, topics, commands }
     }
 
@@ -206,8 +195,7 @@ impl World {
     /// Writes a journal row as another engine would.
     pub async fn append(&self, row: JournalRow) {
         let other = Owner { incarnation: uuid::Uuid::from_u128(9), address: "other".into() };
-        let lease =
-            self.store.store.claim(&other, &[row.shard], Timestamp(i64::MAX), Timestamp(0)).await.unwrap().remove(0);
+        let lease = self.store.store.claim(&other, &[row.shard], Millis(0)).await.unwrap().remove(0);
         let mark = ShardMark {
             shard: lease.shard,
             epoch: lease.epoch,

@@ -79,40 +79,26 @@ fn describe_step(definition: &Definition, step: &StepDefinition) -> proto::StepD
     }
 }
 
-/// Lists participants: those that the definitions name and those that the courier can reach, with their commands.
+/// Lists participants: those that the definitions name and those that a courier can reach, with their commands.
 pub fn participants(engine: &Engine) -> proto::ListParticipantsResponse {
-    let named = engine.definitions().iter().flat_map(|definition| &definition.steps);
-    let named = named.map(|step| (step.participant.clone(), step.command.clone()));
-    let served = engine.courier().commands().into_iter().map(|command| {
-        let participant = command.split('.').next().unwrap_or(&command).to_owned();
-        (participant, command)
-    });
-    let mut known = Commands::default();
-    // The definitions come first: only they can say that a command belongs to another participant than its prefix.
-    for (participant, command) in named.chain(served) {
-        known.add(participant, command);
+    let served: BTreeMap<_, _> =
+        engine.courier().served().into_iter().map(|served| (served.participant.clone(), served)).collect();
+    let mut commands: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for step in engine.definitions().iter().flat_map(|definition| &definition.steps) {
+        commands.entry(step.participant.clone()).or_default().insert(step.command.clone());
     }
-    let courier = engine.courier().name();
-    let participants = known.by_participant.into_iter().map(|(name, commands)| proto::Participant {
-        name,
-        courier: courier.to_owned(),
-        commands: commands.into_iter().collect(),
+    for (name, served) in &served {
+        commands.entry(name.clone()).or_default().extend(served.commands.iter().cloned());
+    }
+    let participants = commands.into_iter().map(|(name, commands)| {
+        let served = served.get(&name);
+        proto::Participant {
+            courier: served.map_or("", |served| served.courier).to_owned(),
+            target: served.map(|served| served.target.clone()).unwrap_or_default(),
+            held: served.and_then(|served| served.held.clone()).unwrap_or_default(),
+            commands: commands.into_iter().collect(),
+            name,
+        }
     });
     proto::ListParticipantsResponse { participants: participants.collect() }
-}
-
-#[derive(Default)]
-struct Commands {
-    by_participant: BTreeMap<String, BTreeSet<String>>,
-    seen: BTreeSet<String>,
-}
-
-impl Commands {
-    fn add(&mut self, participant: String, command: String) {
-        let served_elsewhere = !self.seen.insert(command.clone())
-            && self.by_participant.get(&participant).is_none_or(|commands| !commands.contains(&command));
-        if !served_elsewhere {
-            self.by_participant.entry(participant).or_default().insert(command);
-        }
-    }
 }

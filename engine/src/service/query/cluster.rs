@@ -21,6 +21,8 @@ pub async fn shards(engine: &Engine) -> Result<proto::ListShardsResponse, Servic
             lease_until: Some(timestamp(row.lease_until)),
             journal_head: row.journal_head,
             published_head: row.published_head,
+            reply_cursor: row.reply_cursor,
+            halted: row.halted.unwrap_or_default(),
             sagas: in_flight.get(usize::from(row.shard.0)).map_or(0, |sagas| *sagas as u64),
         }
     });

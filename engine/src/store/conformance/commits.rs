@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::{Epoch, Shard, Status, Timestamp};
+use amends_core::{Epoch, Millis, Shard, Status, Timestamp};
 
 use super::Subject;
 use super::fixture::{COMPLETED, PAID, Scribe, id, letter, mark, owner, saga, shards, state, written};
-use crate::store::{Archive, AuditEntry, Batch, Store, StoreError};
+use crate::store::{Archive, AuditEntry, Batch, Leases, Store, StoreError};
 
 pub(super) async fn an_old_epoch_writes_nothing(subject: &impl Subject) {
     let store = subject.store();
     let mut scribe = Scribe::new(store).await;
-    let leases = store.claim(&owner(1), &[Shard(1)], Timestamp(0), Timestamp(10)).await.expect("a claim");
+    let leases = store.claim(&owner(1), &[Shard(1)], Millis(60_000)).await.expect("a claim");
     assert_eq!(leases[0].epoch, Epoch(2));
     scribe.start(&saga(1, 1, 5));
     scribe.batch.dead_letters.push(letter(1, 5));
@@ -30,7 +30,7 @@ pub(super) async fn an_old_epoch_writes_nothing(subject: &impl Subject) {
 pub(super) async fn a_batch_fenced_in_one_shard_writes_nothing(subject: &impl Subject) {
     let store = subject.store();
     let mut scribe = Scribe::new(store).await;
-    store.claim(&owner(1), &[Shard(2)], Timestamp(0), Timestamp(10)).await.expect("a claim");
+    store.claim(&owner(1), &[Shard(2)], Millis(60_000)).await.expect("a claim");
     for shard in shards() {
         scribe.start(&saga(u128::from(shard.0), shard.0, 5));
     }

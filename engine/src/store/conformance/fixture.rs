@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amends_core::{JOURNAL_FORMAT, Operation, SagaId, SagaType, Shard, Status, StepName, Timestamp};
+use amends_core::{JOURNAL_FORMAT, Millis, Operation, SagaId, SagaType, Shard, Status, StepName, Timestamp};
 use uuid::Uuid;
 
 use super::SHARDS;
 use crate::store::{
-    Archive, Batch, DeadLetter, JournalRow, Lease, Owner, Page, SagaChange, SagaFilter, SagaPage, SagaRow, ShardMark,
-    Store, StoreError,
+    Archive, Batch, DeadLetter, JournalRow, Lease, Leases, Owner, Page, SagaChange, SagaFilter, SagaPage, SagaRow,
+    ShardMark, Store, StoreError,
 };
 
 pub(super) const STARTED: &str = r#"[{"saga_started":{"saga_type":"order","version":1,"input":{"a":1}}},{"step_started":{"step":"pay","attempt":1}}]"#;
@@ -69,10 +69,10 @@ pub(super) fn state(id: SagaId, status: Status, at: i64) -> SagaChange {
 pub(super) fn letter(n: u128, at: i64) -> DeadLetter {
     DeadLetter {
         id: Uuid::from_u128(n),
-        saga_id: id(n),
+        saga_id: Some(id(n)),
         shard: Shard(0),
-        step: step("ship"),
-        operation: Operation::Execute,
+        step: Some(step("ship")),
+        operation: Some(Operation::Execute),
         attempts: 3,
         error_code: "OUT_OF_STOCK".to_owned(),
         error_message: "none left".to_owned(),
@@ -90,9 +90,9 @@ pub(super) struct Scribe<'s, T> {
     pub(super) batch: Batch,
 }
 
-impl<'s, T: Store + Archive> Scribe<'s, T> {
+impl<'s, T: Store + Archive + Leases> Scribe<'s, T> {
     pub(super) async fn new(store: &'s T) -> Self {
-        let leases = store.claim(&owner(1), &shards(), Timestamp(0), Timestamp(1_000_000)).await.expect("a claim");
+        let leases = store.claim(&owner(1), &shards(), Millis(60_000)).await.expect("a claim");
         let leases: BTreeMap<_, _> = leases.into_iter().map(|lease| (lease.shard, lease)).collect();
         let heads = leases.values().map(|lease| (lease.shard, lease.journal_head)).collect();
         Self { store, leases, heads, batch: Batch::default() }

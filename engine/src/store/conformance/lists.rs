@@ -7,7 +7,7 @@ use super::Subject;
 use super::fixture::{
     COMPLETED, OVERDUE, PAID, SENT_AGAIN, STARTED, Scribe, WAITING, id, list, numbers, saga, state, step,
 };
-use crate::store::{Archive, DefinitionRow, SagaChange, SagaFilter, SagaRow, Store};
+use crate::store::{Archive, DefinitionRow, Leases, SagaChange, SagaFilter, SagaRow, Store};
 
 fn waiting(saga: &SagaRow, at: i64) -> SagaChange {
     SagaChange {
@@ -25,7 +25,7 @@ fn parked(saga: &SagaRow, at: i64) -> SagaChange {
 }
 
 /// Five sagas: 1 running, 2 waiting, 3 parked, 4 completed, 5 compensated after an error; and 6, a running refund.
-async fn six_sagas<T: Store + Archive>(store: &T) -> SagaId {
+async fn six_sagas<T: Store + Archive + Leases>(store: &T) -> SagaId {
     let mut scribe = Scribe::new(store).await;
     for n in 1..=5 {
         scribe.start(&saga(n, 0, n as i64 * 10));

@@ -61,7 +61,7 @@ pub(super) async fn dead_letters_are_filtered_and_paged(subject: &impl Subject) 
     for n in 1..=5 {
         let mut letter = letter(n, n as i64 / 2);
         if n % 2 == 0 {
-            letter.step = step("pay");
+            letter.step = Some(step("pay"));
             letter.error_code = "CARD_DECLINED".to_owned();
         }
         scribe.batch.dead_letters.push(letter);

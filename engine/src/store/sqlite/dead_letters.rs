@@ -2,13 +2,13 @@
 
 use std::sync::LazyLock;
 
-use amends_core::{Shard, Timestamp};
+use amends_core::{Operation, Shard, StepName, Timestamp};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::bulk::Bulk;
 use super::commit::Plan;
-use super::decode::{decoded, saga_id, step, uuid, word};
+use super::decode::{optional_saga_id, optional_word, step, uuid};
 use super::error::store_error;
 use super::token::Token;
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Page, StoreError};
@@ -26,10 +26,10 @@ static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
 pub(super) fn insert(plan: &mut Plan, letters: &[DeadLetter]) {
     plan.insert(&INSERT, letters, |parameters, letter| {
         parameters.push(letter.id.as_bytes().as_slice());
-        parameters.push(letter.saga_id.as_uuid().as_bytes().as_slice());
+        parameters.push(letter.saga_id.map(|id| id.as_uuid().as_bytes().to_vec()));
         parameters.push(i64::from(letter.shard.0));
-        parameters.push(letter.step.as_str());
-        parameters.push(letter.operation.as_str());
+        parameters.push(letter.step.as_ref().map(StepName::as_str));
+        parameters.push(letter.operation.map(Operation::as_str));
         parameters.push(i64::from(letter.attempts));
         parameters.push(letter.error_code.as_str());
         parameters.push(letter.error_message.as_str());
@@ -70,10 +70,10 @@ pub(super) async fn list(
 fn letter(row: &SqliteRow) -> sqlx::Result<(i64, DeadLetter)> {
     let letter = DeadLetter {
         id: uuid(row, "id")?,
-        saga_id: saga_id(row, "saga_id")?,
+        saga_id: optional_saga_id(row, "saga_id")?,
         shard: Shard(row.try_get("shard")?),
-        step: step(row, "step")?.ok_or_else(|| decoded(std::fmt::Error))?,
-        operation: word(row, "operation")?,
+        step: step(row, "step")?,
+        operation: optional_word(row, "operation")?,
         attempts: row.try_get("attempts")?,
         error_code: row.try_get("error_code")?,
         error_message: row.try_get("error_message")?,

@@ -30,3 +30,15 @@ pub(super) fn word<T: std::str::FromStr>(row: &SqliteRow, column: &str) -> sqlx:
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|_| sqlx::Error::Decode(format!("{text:?} is not known in {column}").into()))
 }
+
+/// Reads a saga's id, where there is one.
+pub(super) fn optional_saga_id(row: &SqliteRow, column: &str) -> sqlx::Result<Option<SagaId>> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    bytes.map(Uuid::from_slice).transpose().map(|id| id.map(SagaId::from_uuid)).map_err(decoded)
+}
+
+/// Reads a word out of a closed set, where there is one.
+pub(super) fn optional_word<T: std::str::FromStr>(row: &SqliteRow, column: &str) -> sqlx::Result<Option<T>> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(|_| word(row, column)).transpose()
+}

@@ -56,7 +56,7 @@ pub(super) async fn claim(
 ) -> sqlx::Result<Vec<Lease>> {
     let numbers: Vec<u16> = shards.iter().map(|shard| shard.0).collect();
     let rows = query(
-        "UPDATE shards SET owner = ?1, address = ?2, lease_until = ?3, epoch = epoch + 1
+        "UPDATE shards SET owner = ?1, address = ?2, lease_until = ?3, epoch = epoch + 1, halted = NULL
          WHERE shard IN (SELECT value FROM json_each(?4)) AND (owner IS NULL OR owner = ?1 OR lease_until <= ?5)
          RETURNING shard, epoch, journal_head, published_head, reply_cursor",
     )
@@ -82,11 +82,71 @@ fn lease(row: &SqliteRow) -> sqlx::Result<Lease> {
     })
 }
 
-/// All rows, in order.
-pub(super) async fn all(connection: &mut SqliteConnection) -> sqlx::Result<Vec<ShardRow>> {
-    let rows = query(
-        "SELECT shard, owner, address, lease_until, epoch, journal_head, published_head FROM shards ORDER BY shard",
+/// Renews what an owner holds.
+pub(super) async fn renew(connection: &mut SqliteConnection, owner: &Owner, until: Timestamp) -> sqlx::Result<()> {
+    query("UPDATE shards SET lease_until = ? WHERE owner = ?")
+        .bind(until.0)
+        .bind(owner.incarnation.as_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Frees a shard and keeps its last marks, if it is still held under their epoch.
+pub(super) async fn release(connection: &mut SqliteConnection, mark: &ShardMark) -> sqlx::Result<()> {
+    query(
+        "UPDATE shards SET owner = NULL, address = NULL, lease_until = 0, halted = NULL,
+         published_head = max(published_head, ?1), reply_cursor = max(reply_cursor, ?2) WHERE shard = ?3 AND epoch = ?4",
     )
+    .bind(mark.published_head)
+    .bind(mark.reply_cursor)
+    .bind(i64::from(mark.shard.0))
+    .bind(mark.epoch.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Frees whatever an owner holds.
+pub(super) async fn free(connection: &mut SqliteConnection, owner: &Owner) -> sqlx::Result<()> {
+    query("UPDATE shards SET owner = NULL, address = NULL, lease_until = 0, halted = NULL WHERE owner = ?")
+        .bind(owner.incarnation.as_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Notes why a shard stands still, or that it does not.
+pub(super) async fn note_halt(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    epoch: Epoch,
+    why: Option<&str>,
+) -> sqlx::Result<()> {
+    query("UPDATE shards SET halted = ? WHERE shard = ? AND epoch = ?")
+        .bind(why)
+        .bind(i64::from(shard.0))
+        .bind(epoch.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Has every shard read its replies from the beginning, under a new owner.
+pub(super) async fn rewind(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    query("UPDATE shards SET reply_cursor = 0, owner = NULL, address = NULL, lease_until = 0, epoch = epoch + 1")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// All rows, in order.
+pub(super) async fn all(connection: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<Vec<ShardRow>> {
+    let rows = query(
+        "SELECT shard, owner, address, lease_until, owner IS NULL OR lease_until <= ? AS free, halted, epoch,
+         journal_head, published_head, reply_cursor FROM shards ORDER BY shard",
+    )
+    .bind(now.0)
     .fetch_all(connection)
     .await?;
     rows.iter().map(shard_row).collect()
@@ -103,6 +163,9 @@ fn shard_row(row: &SqliteRow) -> sqlx::Result<ShardRow> {
         epoch: Epoch(row.try_get("epoch")?),
         journal_head: row.try_get("journal_head")?,
         published_head: row.try_get("published_head")?,
+        free: row.try_get("free")?,
+        halted: row.try_get("halted")?,
+        reply_cursor: row.try_get("reply_cursor")?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use amends_core::{Shard, Timestamp};
+use amends_core::{Millis, Shard, Timestamp};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{OpenError, SqliteStore, connection};
 use crate::store::conformance::{self, Subject};
-use crate::store::{Archive, Batch, Owner, Page, SagaFilter, Store, StoreError};
+use crate::store::{Archive, Batch, Leases, Owner, Page, SagaFilter, Store, StoreError};
 
 struct Specimen {
     store: SqliteStore,
@@ -71,7 +71,7 @@ async fn what_was_committed_is_there_after_reopening_however_it_ended() {
     let owner = Owner { incarnation: Uuid::from_u128(1), address: "here".to_owned() };
     for epoch in 1..=4 {
         let store = open(&folder).await;
-        let leases = store.claim(&owner, &[Shard(0)], Timestamp(0), Timestamp(9)).await.unwrap();
+        let leases = store.claim(&owner, &[Shard(0)], Millis(9)).await.unwrap();
         assert_eq!((leases[0].epoch.0, leases[0].journal_head), (epoch, epoch - 1));
         let mut mark = conformance_mark(&leases[0]);
         mark.journal_head = epoch;
@@ -200,14 +200,14 @@ async fn a_full_disk_is_said_so_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
     let owner = Owner { incarnation: Uuid::from_u128(1), address: "here".to_owned() };
-    let lease = store.claim(&owner, &[Shard(0)], Timestamp(0), Timestamp(9)).await.unwrap().remove(0);
+    let lease = store.claim(&owner, &[Shard(0)], Millis(9)).await.unwrap().remove(0);
     sql(&store, "PRAGMA max_page_count = 1").await.unwrap();
     let letter = crate::store::DeadLetter {
         id: Uuid::nil(),
-        saga_id: amends_core::SagaId::from_uuid(Uuid::nil()),
+        saga_id: None,
         shard: Shard(0),
-        step: amends_core::StepName::new("pay").unwrap(),
-        operation: amends_core::Operation::Execute,
+        step: None,
+        operation: None,
         attempts: 1,
         error_code: String::new(),
         error_message: String::new(),

@@ -1,0 +1,1 @@
+//! Chooses the courier of a command by the binding of its participant.

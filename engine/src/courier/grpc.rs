@@ -1,0 +1,1 @@
+//! Calls participants over gRPC.

@@ -1,0 +1,1 @@
+//! Carries commands, replies, dead letters and domain events over Kafka.
