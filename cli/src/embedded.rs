@@ -67,6 +67,7 @@ impl Embedded {
             lanes: options.lanes,
             in_flight_max: IN_FLIGHT_MAX,
             address: options.address,
+            lease: None,
         };
         let shared = Arc::new(store.clone());
         let publisher = publisher(&participants, options.participants);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use amends_core::{Epoch, Input, Reply, Saga, SagaId, SagaType, Shard, Timestamp};
+use amends_core::{Epoch, Input, Millis, Reply, Saga, SagaId, SagaType, Shard, Timestamp};
 use async_trait::async_trait;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -15,11 +16,21 @@ use crate::definitions::Definitions;
 use crate::metrics::Metrics;
 use crate::service::ServiceError;
 use crate::service::start::{StartSaga, Started};
-use crate::shard::{Dispatcher, Lane, LaneConfig, LaneInput, PublishQueue, Residents, StartRequest};
-use crate::store::{Archive, DefinitionRow, Owner, Storage};
+use crate::shard::{
+    CONTROL_QUEUE, CatchUp, Control, Dispatcher, Holdings, Keeper, Lane, LaneConfig, LaneInput, LaneQueues,
+    PublishQueue, Residents, StartRequest,
+};
+use crate::store::{Archive, DefinitionRow, Leases, Owner, Storage};
 
 /// Messages that may wait for one lane. Starts beyond it are refused; replies wait at their courier.
 const LANE_QUEUE: usize = 4_096;
+
+/// Runs of records that may wait for one lane: two for each shard that a lane of the usual install has, and then the
+/// courier waits.
+const RECORDS_QUEUE: usize = 32;
+
+/// How long shards may take to be handed over when the engine stops; after that their leases end by themselves.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 
 /// Ends that a slow reader of [`Engine::ended`] may fall behind before it loses the oldest.
 const ENDED_QUEUE: usize = 16_384;
@@ -32,13 +43,23 @@ struct Shared {
     archive: Arc<dyn Archive>,
     definitions: Definitions,
     courier: Arc<dyn Courier>,
-    lanes: Vec<mpsc::Sender<LaneInput>>,
+    lanes: Vec<LaneHandle>,
+    leases: Arc<dyn Leases>,
+    owner: Owner,
     in_flight: Arc<[Arc<AtomicUsize>]>,
-    owned_shards: Arc<AtomicUsize>,
+    holdings: Holdings,
+    draining: CancellationToken,
     ended: broadcast::Sender<Ended>,
     metrics: Metrics,
     cancel: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// The ends of a lane's channels that others write.
+struct LaneHandle {
+    inputs: mpsc::Sender<LaneInput>,
+    records: mpsc::Sender<Records>,
+    control: mpsc::Sender<Control>,
 }
 
 /// Sizes and bounds.
@@ -52,11 +73,14 @@ pub struct EngineConfig {
     pub in_flight_max: usize,
     /// Where others reach this engine.
     pub address: String,
+    /// How long its shards stay its own without a heartbeat, at least [`crate::LEASE_MIN`]; `None` if no other engine can
+    /// be on the same store.
+    pub lease: Option<Millis>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { shards: 16, lanes: 1, in_flight_max: 2_048, address: String::new() }
+        Self { shards: 16, lanes: 1, in_flight_max: 2_048, address: String::new(), lease: None }
     }
 }
 
@@ -96,42 +120,64 @@ impl Engine {
         let metrics = Metrics::new()?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let in_flight: Arc<[_]> = (0..config.shards).map(|_| Arc::new(AtomicUsize::new(0))).collect();
-        let owned_shards = Arc::new(AtomicUsize::new(0));
+        let holdings = Holdings::new(config.shards);
         let ended = broadcast::channel(ENDED_QUEUE).0;
         let owner = Owner { incarnation: Uuid::now_v7(), address: config.address.clone() };
+        let bell = Arc::new(Notify::new());
         let lane_count = config.lanes.clamp(1, usize::from(config.shards.max(1)));
         let mut lanes = Vec::with_capacity(lane_count);
-        for number in 0..lane_count {
-            let (sender, queue) = mpsc::channel(LANE_QUEUE);
+        for _ in 0..lane_count {
+            let catch_up = CatchUp {
+                store: storage.store.clone(),
+                archive: storage.archive.clone(),
+                definitions: definitions.clone(),
+            };
             let lane_config = LaneConfig {
                 store: storage.store.clone(),
                 leases: storage.leases.clone(),
-                archive: storage.archive.clone(),
                 owner: owner.clone(),
+                ttl: config.lease.unwrap_or_default(),
                 in_flight: in_flight.clone(),
                 definitions: definitions.clone(),
+                courier: courier.clone(),
                 dispatcher: Dispatcher::start(courier.clone(), &tasks),
-                publish_queue: PublishQueue::start(publisher.clone(), cancel.clone(), &tasks),
+                publish_queue: PublishQueue::start(publisher.clone(), catch_up, cancel.clone(), &tasks),
                 ended: ended.clone(),
                 metrics: metrics.clone(),
                 in_flight_max: config.in_flight_max,
+                bell: bell.clone(),
                 cancel: cancel.clone(),
             };
-            let shards: Vec<_> =
-                (0..config.shards).filter(|shard| usize::from(*shard) % lane_count == number).map(Shard).collect();
-            let mut lane = Lane::new(Residents::new(config.shards, owned_shards.clone()), lane_config, queue);
-            lane.take_over(&shards).await;
-            tasks.spawn(lane.run());
-            lanes.push(sender);
+            let (handle, queues) = channels();
+            tasks.spawn(Lane::new(Residents::new(config.shards, holdings.clone()), lane_config, queues).run());
+            lanes.push(handle);
         }
+        let draining = cancel.child_token();
+        let keeper = Keeper {
+            leases: storage.leases.clone(),
+            owner: owner.clone(),
+            ttl: config.lease,
+            holdings: holdings.clone(),
+            lanes: lanes.iter().map(|lane| lane.control.clone()).collect(),
+            bell,
+            cancel: draining.clone(),
+        };
+        let (told, ready) = oneshot::channel();
+        tasks.spawn(keeper.run(told));
         tasks.close();
+        // An error means that the engine was stopped before it began.
+        let _ = ready.await;
+        let (archive, leases) = (storage.archive, storage.leases);
         let shared = Shared {
-            archive: storage.archive,
+            archive,
             definitions,
             courier,
             lanes,
+            leases,
+            owner,
             in_flight,
-            owned_shards,
+            holdings,
+            draining,
             ended,
             metrics,
             cancel,
@@ -182,7 +228,7 @@ impl Engine {
             deadline_at: request.deadline.map(|span| self.now().after(span)),
         };
         let (answer, answered) = oneshot::channel();
-        match self.lane(id).try_send(LaneInput::Start(Box::new(start), answer)) {
+        match self.lane(id).inputs.try_send(LaneInput::Start(Box::new(start), answer)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 return Err(ServiceError::Overloaded { retry_after: amends_core::Millis(200) });
@@ -196,7 +242,7 @@ impl Engine {
     pub async fn operate(&self, saga: SagaId, input: Input) -> Result<(), ServiceError> {
         let (answer, answered) = oneshot::channel();
         let input = LaneInput::Operate(saga, Box::new(input), answer);
-        self.lane(saga).send(input).await.map_err(|_| stopping())?;
+        self.lane(saga).inputs.send(input).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
     }
 
@@ -204,8 +250,8 @@ impl Engine {
     /// (ended, parked or paused); `None` if it is not there.
     pub async fn follow(&self, saga: SagaId) -> Result<Option<watch::Receiver<u64>>, ServiceError> {
         let (answer, answered) = oneshot::channel();
-        self.lane(saga).send(LaneInput::Follow(saga, answer)).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())
+        self.lane(saga).inputs.send(LaneInput::Follow(saga, answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
     }
 
     /// Everything that ends or parks from now on; a slow reader loses the oldest.
@@ -220,7 +266,7 @@ impl Engine {
 
     /// Shards that this engine owns at present.
     pub fn owned_shards(&self) -> usize {
-        self.0.owned_shards.load(Ordering::Relaxed)
+        self.0.holdings.count()
     }
 
     /// What the engine has counted, in the Prometheus text format.
@@ -231,17 +277,53 @@ impl Engine {
         })
     }
 
-    /// Stops taking inputs, finishes what is being committed, and returns. What is unfinished carries on at the next start.
+    /// Whether it is on its way out: it hands its shards over and takes no more.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+
+    /// Hands the shards over, finishes what is being committed, and returns. What is unfinished carries on where the
+    /// shards go, or at the next start.
     pub async fn shutdown(&self) {
+        self.0.draining.cancel();
+        if tokio::time::timeout(HAND_OVER_MAX, self.hand_over()).await.is_err() {
+            tracing::warn!("the shards are not handed over in time; their leases will end by themselves");
+        }
         self.0.cancel.cancel();
         self.0.tasks.wait().await;
     }
 
-    fn lane(&self, saga: SagaId) -> &mpsc::Sender<LaneInput> {
-        let lanes = &self.0.lanes;
-        let shard = Shard::of(saga, u16::try_from(self.0.in_flight.len()).unwrap_or(u16::MAX));
-        &lanes[usize::from(shard.0) % lanes.len()]
+    async fn hand_over(&self) {
+        let count = self.0.lanes.len();
+        let released = self.0.lanes.iter().enumerate().map(|(number, lane)| async move {
+            let shards = (0..self.0.in_flight.len()).filter(|shard| shard % count == number);
+            let shards = shards.filter_map(|shard| u16::try_from(shard).ok()).map(Shard).collect();
+            let (done, released) = oneshot::channel();
+            if lane.control.send(Control::Release(shards, Some(done))).await.is_ok() {
+                let _ = released.await;
+            }
+        });
+        futures::future::join_all(released).await;
+        if let Err(error) = self.0.leases.leave(&self.0.owner).await {
+            tracing::warn!(%error, "the others are not told that this engine leaves; they will find out");
+        }
     }
+
+    fn lane(&self, saga: SagaId) -> &LaneHandle {
+        self.lane_of(Shard::of(saga, u16::try_from(self.0.in_flight.len()).unwrap_or(u16::MAX)))
+    }
+
+    fn lane_of(&self, shard: Shard) -> &LaneHandle {
+        &self.0.lanes[usize::from(shard.0) % self.0.lanes.len()]
+    }
+}
+
+fn channels() -> (LaneHandle, LaneQueues) {
+    let (inputs, inputs_read) = mpsc::channel(LANE_QUEUE);
+    let (records, records_read) = mpsc::channel(RECORDS_QUEUE);
+    let (control, control_read) = mpsc::channel(CONTROL_QUEUE);
+    let queues = LaneQueues { inputs: inputs_read, records: records_read, control: control_read };
+    (LaneHandle { inputs, records, control }, queues)
 }
 
 #[async_trait]
@@ -252,17 +334,20 @@ impl Inlet for Engine {
             let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(&mut replies).into_iter().partition(own);
             replies = others;
             if !mine.is_empty() {
-                // Closed means shutdown: the commands are outstanding and will be sent again at the next start.
-                let _ = lane.send(LaneInput::Replies(mine)).await;
+                // Closed means shutdown: the commands are outstanding and will be sent again by the next owner.
+                let _ = lane.inputs.send(LaneInput::Replies(mine)).await;
             }
         }
     }
 
     async fn records(&self, records: Records) {
-        self.replies(records.replies.into_iter().map(|(reply, _)| reply).collect()).await;
+        // Closed means shutdown: the next owner reads from the cursor.
+        let _ = self.lane_of(records.shard).records.send(records).await;
     }
 
-    async fn halt(&self, _: Shard, _: Epoch, _: Option<String>) {}
+    async fn halt(&self, shard: Shard, epoch: Epoch, why: Option<String>) {
+        let _ = self.lane_of(shard).control.send(Control::Halt(shard, epoch, why)).await;
+    }
 }
 
 fn stopping() -> ServiceError {

@@ -14,3 +14,4 @@ pub mod store;
 
 pub use definitions::{Definitions, DefinitionsError};
 pub use engine::{Ended, Engine, EngineConfig, EngineError};
+pub use shard::LEASE_MIN;

@@ -18,6 +18,34 @@ pub(crate) struct Metrics {
     replies: IntCounterVec,
 }
 
+/// What became of a reply or a record (I23). Those that came the wrong way are counted by their courier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Applied,
+    Duplicate,
+    Stale,
+    DeadLettered,
+}
+
+impl Verdict {
+    pub(crate) const fn of(result: &Result<(), Rejected>) -> Self {
+        match result {
+            Ok(()) => Self::Applied,
+            Err(Rejected::Duplicate) => Self::Duplicate,
+            Err(_) => Self::Stale,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Stale => "stale",
+            Self::DeadLettered => "dead-lettered",
+        }
+    }
+}
+
 impl Metrics {
     /// Registers everything on a registry of its own.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
@@ -65,13 +93,8 @@ impl Metrics {
         self.ended.with_label_values(&[status.as_str()]).inc();
     }
 
-    pub(crate) fn reply(&self, verdict: &Result<(), Rejected>) {
-        let verdict = match verdict {
-            Ok(()) => "applied",
-            Err(Rejected::Duplicate) => "duplicate",
-            Err(_) => "stale",
-        };
-        self.replies.with_label_values(&[verdict]).inc();
+    pub(crate) fn verdict(&self, verdict: Verdict) {
+        self.replies.with_label_values(&[verdict.as_str()]).inc();
     }
 
     /// Everything in the Prometheus text format, with the number of sagas in memory as of now.

@@ -1,12 +1,23 @@
 //! Who owns what, and the one loop that moves sagas.
 
+mod catch_up;
+mod clocks;
+mod commit;
+mod control;
+mod intake;
 mod lane;
+mod lease;
 mod outbound;
 mod recovery;
 mod resident;
 mod round;
+mod share;
 
-pub(crate) use lane::{Lane, LaneConfig, LaneInput, StartRequest};
+pub(crate) use catch_up::CatchUp;
+pub(crate) use control::{CONTROL_QUEUE, Control};
+pub(crate) use lane::{Lane, LaneConfig, LaneInput, LaneQueues, StartRequest};
+pub use lease::LEASE_MIN;
+pub(crate) use lease::{Holdings, Keeper};
 pub(crate) use outbound::{Dispatcher, PublishQueue};
 pub(crate) use resident::Residents;
 

@@ -97,6 +97,19 @@ pub trait Archive: Send + Sync + 'static {
     /// One saga with its whole journal; `Corrupt` if it cannot be read.
     async fn saga(&self, id: SagaId) -> Result<Option<StoredSaga>, StoreError>;
 
+    /// Sagas with their whole journals, in no particular order; ids that do not exist are left out.
+    async fn sagas(&self, ids: &[SagaId]) -> Result<Vec<StoredSaga>, StoreError> {
+        let mut sagas = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.saga(*id).await {
+                Ok(found) => sagas.extend(found),
+                Err(StoreError::Corrupt(why)) => tracing::error!(saga = %id, why, "a saga cannot be read"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sagas)
+    }
+
     /// Ids that end with `suffix` (hex digits, hyphens ignored) among the unfinished sagas and the 10,000 newest; at most two.
     async fn by_suffix(&self, suffix: &str) -> Result<Vec<SagaId>, StoreError>;
 

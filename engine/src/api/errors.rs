@@ -48,14 +48,16 @@ impl From<ServiceError> for Problem {
             ServiceError::AlreadyExists(_) => (Code::AlreadyExists, StatusCode::CONFLICT),
             ServiceError::NotAllowed(_) => (Code::FailedPrecondition, StatusCode::CONFLICT),
             ServiceError::Overloaded { .. } => (Code::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS),
-            ServiceError::Unavailable(_) => (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
+            ServiceError::Unavailable(_) | ServiceError::NotOwner { .. } => {
+                (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
+            }
             ServiceError::Internal => (Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
         };
         let mut problem = Self::new(code, http, error.reason(), error.to_string());
         match error {
             ServiceError::Invalid { field, message } => problem.violation = Some((field, message)),
             ServiceError::Overloaded { retry_after } => problem.retry_after = Some(retry_after.into()),
-            ServiceError::Unavailable(_) => problem.retry_after = Some(RETRY_AFTER),
+            ServiceError::Unavailable(_) | ServiceError::NotOwner { .. } => problem.retry_after = Some(RETRY_AFTER),
             _ => {}
         }
         problem

@@ -28,6 +28,12 @@ pub enum ServiceError {
         /// When to come back.
         retry_after: Millis,
     },
+    /// Another engine owns the shard: it is asked instead. Clients never see this.
+    #[error("shard {shard} is changing hands; try again")]
+    NotOwner {
+        /// Whose saga it is.
+        shard: amends_core::Shard,
+    },
     /// It cannot be done now; whether it was done is unknown. Repeating it with the same key is safe.
     #[error("{0}")]
     Unavailable(String),
@@ -50,7 +56,7 @@ impl ServiceError {
             Self::AlreadyExists(_) => "KEY_TAKEN",
             Self::NotAllowed(_) => "NOT_ALLOWED",
             Self::Overloaded { .. } => "OVERLOADED",
-            Self::Unavailable(_) => "UNAVAILABLE",
+            Self::Unavailable(_) | Self::NotOwner { .. } => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }

@@ -8,27 +8,26 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use amends_core::{
-    Definition, IdempotencyKey, Input, Payload, Rejected, Reply, Saga, SagaId, Shard, Status, Timestamp, timers,
+    Definition, IdempotencyKey, Input, Millis, Payload, Rejected, Reply, Saga, SagaId, Shard, Status, Timestamp,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::recovery::{recover, wake};
-use super::resident::Residents;
+use super::control::Control;
+use super::recovery::wake;
+use super::resident::{OwnedShard, Residents};
 use super::round::{Answer, Round, may_leave};
 use super::{Dispatcher, PublishQueue, now};
+use crate::courier::{Courier, Records};
 use crate::engine::Ended;
 use crate::metrics::Metrics;
 use crate::service::ServiceError;
 use crate::service::start::Started;
-use crate::store::{Archive, Leases, Owner, SagaRow, ShardMark, Store, StoreError};
+use crate::store::{Leases, Owner, SagaRow, ShardMark, Store};
 
 /// Most messages of the queue that one round takes: bounds the transaction's size and the wait of the next message.
 const ROUND_MAX: usize = 256;
-
-/// First and longest wait between tries to commit while the database cannot write.
-const COMMIT_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What a client is told to wait when a shard is full.
 const RETRY_AFTER: amends_core::Millis = amends_core::Millis(200);
@@ -39,11 +38,16 @@ pub(crate) enum LaneInput {
     Start(Box<StartRequest>, oneshot::Sender<Result<Started, ServiceError>>),
     /// Participants answered.
     Replies(Vec<Reply>),
+    /// The next records of a shard's log.
+    Records(Records),
     /// An operator acts.
     Operate(SagaId, Box<Input>, oneshot::Sender<Result<(), ServiceError>>),
     /// Somebody wants to see the journal grow.
-    Follow(SagaId, oneshot::Sender<Option<watch::Receiver<u64>>>),
+    Follow(SagaId, oneshot::Sender<Following>),
 }
+
+/// The number of a saga's last journal row, as it grows; `None` if the saga is not in memory.
+pub(crate) type Following = Result<Option<watch::Receiver<u64>>, ServiceError>;
 
 /// A checked request for a new saga.
 pub(crate) struct StartRequest {
@@ -58,42 +62,63 @@ pub(crate) struct StartRequest {
 pub(crate) struct LaneConfig {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) leases: Arc<dyn Leases>,
-    pub(crate) archive: Arc<dyn Archive>,
     pub(crate) owner: Owner,
+    /// How long a claim holds without a heartbeat.
+    pub(crate) ttl: Millis,
     /// One counter per shard of the installation: sagas in memory.
     pub(crate) in_flight: Arc<[Arc<AtomicUsize>]>,
     pub(crate) definitions: crate::Definitions,
+    pub(crate) courier: Arc<dyn Courier>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) publish_queue: PublishQueue,
     pub(crate) ended: broadcast::Sender<Ended>,
     pub(crate) metrics: Metrics,
     /// Unfinished sagas per shard; starts beyond it are refused.
     pub(crate) in_flight_max: usize,
+    /// Rung when a shard was dropped.
+    pub(crate) bell: Arc<Notify>,
     pub(crate) cancel: CancellationToken,
 }
 
 /// One lane.
 pub(crate) struct Lane {
     pub(crate) residents: Residents,
-    config: LaneConfig,
-    queue: mpsc::Receiver<LaneInput>,
+    pub(super) config: LaneConfig,
+    pub(super) queue: mpsc::Receiver<LaneInput>,
+    /// Apart from the queue, which is emptied while nothing can be committed: of a log nothing may be left out.
+    records: mpsc::Receiver<Records>,
+    control: mpsc::Receiver<Control>,
+}
+
+/// The ends of a lane's channels that the lane reads.
+pub(crate) struct LaneQueues {
+    pub(crate) inputs: mpsc::Receiver<LaneInput>,
+    pub(crate) records: mpsc::Receiver<Records>,
+    pub(crate) control: mpsc::Receiver<Control>,
 }
 
 impl Lane {
-    pub(crate) fn new(residents: Residents, config: LaneConfig, queue: mpsc::Receiver<LaneInput>) -> Self {
-        Self { residents, config, queue }
+    pub(crate) fn new(
+        residents: Residents,
+        config: LaneConfig,
+        LaneQueues { inputs, records, control }: LaneQueues,
+    ) -> Self {
+        Self { residents, config, queue: inputs, records, control }
     }
 
     /// Runs until cancelled, then takes no more and returns; what is committed is safe, the rest was not acknowledged.
     pub(crate) async fn run(mut self) {
         let mut inputs = Vec::with_capacity(ROUND_MAX);
-        while self.gather(&mut inputs).await {
+        while let Some(control) = self.gather(&mut inputs).await {
+            if let Some(control) = control {
+                self.control(control).await;
+            }
             self.round(&mut inputs).await;
         }
     }
 
-    /// Waits for inputs or a due timer; false once the lane shall end.
-    async fn gather(&mut self, inputs: &mut Vec<LaneInput>) -> bool {
+    /// Waits for word about the shards, for inputs or a due timer; `None` once the lane shall end.
+    async fn gather(&mut self, inputs: &mut Vec<LaneInput>) -> Option<Option<Control>> {
         let wait = self.residents.next_wakeup().map(|at| Duration::from(at.since(now())));
         let wakeup = async {
             match wait {
@@ -101,24 +126,50 @@ impl Lane {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let woken = tokio::select! {
             biased;
-            () = self.config.cancel.cancelled() => false,
-            received = self.queue.recv_many(inputs, ROUND_MAX) => received > 0,
-            () = wakeup => true,
+            () = self.config.cancel.cancelled() => None,
+            control = self.control.recv() => control.map(Some),
+            Some(records) = self.records.recv() => {
+                inputs.push(LaneInput::Records(records));
+                Some(None)
+            }
+            received = self.queue.recv_many(inputs, ROUND_MAX) => (received > 0).then_some(None),
+            () = wakeup => Some(None),
+        };
+        // What has arrived by both ways shares the transaction.
+        while inputs.len() < ROUND_MAX
+            && let Ok(records) = self.records.try_recv()
+        {
+            inputs.push(LaneInput::Records(records));
         }
+        while inputs.len() < ROUND_MAX
+            && let Ok(input) = self.queue.try_recv()
+        {
+            inputs.push(input);
+        }
+        woken
     }
 
     async fn round(&mut self, inputs: &mut Vec<LaneInput>) {
         let woken = match wake(&mut self.residents, &self.config, inputs).await {
             Ok(woken) => woken,
-            Err(error) => return refuse_all(inputs, &error),
+            Err(error) => {
+                // Of a log nothing may be left out: the shard is claimed again, and read from its cursor.
+                let unread = inputs.iter().filter_map(|input| match input {
+                    LaneInput::Records(records) => Some(records.shard),
+                    _ => None,
+                });
+                unread.collect::<Vec<_>>().into_iter().for_each(|shard| self.drop_shard(shard));
+                return refuse_all(inputs, &error.into());
+            }
         };
         let mut round = Round::new(now());
         for input in inputs.drain(..) {
             match input {
                 LaneInput::Start(request, answer) => self.start(&mut round, *request, answer, &woken.known),
                 LaneInput::Replies(replies) => self.replies(&mut round, replies),
+                LaneInput::Records(records) => self.records(&mut round, records, &woken.known),
                 LaneInput::Operate(id, input, answer) => self.operate(&mut round, id, &input, answer, &woken.known),
                 LaneInput::Follow(id, answer) => drop(answer.send(self.follow(id))),
             }
@@ -149,8 +200,7 @@ impl Lane {
         if let Some(row) = known.iter().find(|row| row.id == id) {
             return answer_existing(round, answer, &request, (row.digest, row.state.status, row.started_at));
         }
-        if !self.residents.shards.contains_key(&shard) {
-            let error = ServiceError::Unavailable(format!("shard {shard} is changing hands; try again"));
+        if let Err(error) = self.moves(shard) {
             return drop(answer.send(Err(error)));
         }
         if self.residents.in_shard(shard) >= self.config.in_flight_max {
@@ -169,17 +219,6 @@ impl Lane {
         round.answers.push(Answer::Started(answer, Started { id, existed: false, status, started_at }));
     }
 
-    fn replies(&mut self, round: &mut Round, replies: Vec<Reply>) {
-        for reply in replies {
-            let id = reply.saga_id;
-            let verdict = round.apply(&mut self.residents, id, &Input::Reply(reply));
-            self.config.metrics.reply(&verdict);
-            if let Err(verdict) = verdict {
-                tracing::debug!(saga = %id, %verdict, "reply not applied");
-            }
-        }
-    }
-
     fn operate(
         &mut self,
         round: &mut Round,
@@ -188,6 +227,9 @@ impl Lane {
         answer: oneshot::Sender<Result<(), ServiceError>>,
         known: &[SagaRow],
     ) {
+        if let Err(error) = self.moves(self.residents.shard_of(id)) {
+            return drop(answer.send(Err(error)));
+        }
         if !self.residents.contains(id) {
             let unreadable = known.iter().any(|row| row.id == id && !row.state.status.is_terminal());
             let error = if unreadable {
@@ -209,96 +251,36 @@ impl Lane {
         }
     }
 
-    fn follow(&mut self, id: SagaId) -> Option<watch::Receiver<u64>> {
-        let resident = self.residents.get_mut(id)?;
+    fn follow(&mut self, id: SagaId) -> Result<Option<watch::Receiver<u64>>, ServiceError> {
+        let shard = self.residents.shard_of(id);
+        if !self.residents.shards.contains_key(&shard) {
+            return Err(ServiceError::NotOwner { shard });
+        }
+        let Some(resident) = self.residents.get_mut(id) else { return Ok(None) };
         let seq = resident.saga.seq;
-        Some(resident.followers.get_or_insert_with(|| watch::channel(seq).0).subscribe())
+        Ok(Some(resident.followers.get_or_insert_with(|| watch::channel(seq).0).subscribe()))
+    }
+
+    /// Whether the sagas of a shard can move here, now.
+    fn moves(&self, shard: Shard) -> Result<(), ServiceError> {
+        match self.residents.shards.get(&shard) {
+            None => Err(ServiceError::NotOwner { shard }),
+            Some(OwnedShard { halted: Some(halt), .. }) => {
+                Err(ServiceError::Unavailable(format!("shard {shard} stands still: {}", halt.why)))
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     fn fire_timers(&mut self, round: &mut Round) {
-        let now = now();
-        for id in self.residents.due(now, ROUND_MAX) {
-            let Some(resident) = self.residents.get(id) else { continue };
-            let due: Vec<_> = timers(&resident.saga)
-                .filter(|(at, _)| *at <= now)
-                .map(|(_, timer)| Input::TimerFired(timer))
-                .collect();
-            for timer in &due {
+        for (id, due) in self.due(now(), ROUND_MAX) {
+            for timer in due {
                 // Void is the normal end of a timer whose step moved on within this very round.
-                if let Err(verdict) = round.apply(&mut self.residents, id, timer) {
+                if let Err(verdict) = round.apply(&mut self.residents, id, &Input::TimerFired(timer)) {
                     tracing::trace!(saga = %id, %verdict, "timer");
                 }
             }
         }
-    }
-
-    /// Commits a round, however long the database takes. `None` if nothing of it may be acted upon.
-    async fn commit(&mut self, round: &mut Round) -> Option<Vec<ShardMark>> {
-        let mut wait = COMMIT_RETRY.0;
-        let mut uncertain = false;
-        loop {
-            let batch = Arc::new(std::mem::take(&mut round.batch));
-            let timer = self.config.metrics.commit_seconds.start_timer();
-            let result = self.config.store.commit(batch.clone()).await;
-            timer.observe_duration();
-            round.batch = Arc::unwrap_or_clone(batch);
-            let Err(error) = result else { return Some(std::mem::take(&mut round.batch.shards)) };
-            self.config.metrics.commit_failures.inc();
-            for answer in round.answers.drain(..) {
-                answer.fail(ServiceError::Unavailable(error.to_string()));
-            }
-            match error {
-                StoreError::Unavailable(_) => {
-                    tracing::error!(%error, "cannot commit; nothing is acted upon until it succeeds");
-                    uncertain = true;
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = self.config.cancel.cancelled() => return None,
-                    }
-                    wait = (wait * 2).min(COMMIT_RETRY.1);
-                    self.refuse_waiting(&error);
-                }
-                StoreError::Fenced(shard) => {
-                    tracing::warn!(%shard, "another owner has the shard; stepping down");
-                    self.residents.drop_shard(shard);
-                    round.forget(&self.residents, shard);
-                    if round.is_empty() {
-                        return None;
-                    }
-                }
-                StoreError::Conflict(_) | StoreError::Corrupt(_) => {
-                    // After an unknown result a conflict is what a commit that did succeed looks like. Either way the
-                    // store is right: what this lane holds of these shards is read again.
-                    tracing::error!(%error, uncertain, "the store holds something else; reading the shards again");
-                    let shards: Vec<_> = round.batch.shards.iter().map(|mark| mark.shard).collect();
-                    self.take_over(&shards).await;
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Claims shards, anew if they are this engine's already, and reads their sagas.
-    pub(crate) async fn take_over(&mut self, shards: &[Shard]) {
-        let mut wait = COMMIT_RETRY.0;
-        while let Err(error) = recover(&mut self.residents, &self.config, shards).await {
-            tracing::error!(%error, "cannot take shards over; trying again");
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.config.cancel.cancelled() => return,
-            }
-            wait = (wait * 2).min(COMMIT_RETRY.1);
-        }
-    }
-
-    /// While nothing can be committed, callers are answered at once instead of waiting in the queue. A reply dropped
-    /// here is no more than one lost on the way: its command's time-out brings it again.
-    fn refuse_waiting(&mut self, error: &StoreError) {
-        let mut inputs = Vec::new();
-        while let Ok(input) = self.queue.try_recv() {
-            inputs.push(input);
-        }
-        refuse_all(&mut inputs, error);
     }
 
     fn count(&self, round: &Round) {
@@ -326,7 +308,7 @@ impl Lane {
             let published = self.residents.shards.get(&mark.shard)?.published.clone();
             Some((published, mark.journal_head))
         });
-        self.config.publish_queue.send(round.domain_events, marks.collect()).await;
+        self.config.publish_queue.send(round.domain_events, round.dead_letters, marks.collect());
         for id in round.followed {
             let resident = self.residents.get(id);
             if let Some((followers, seq)) = resident.and_then(|found| Some((found.followers.as_ref()?, found.saga.seq)))
@@ -363,14 +345,14 @@ fn answer_existing(
     drop(answer.send(Err(ServiceError::AlreadyExists(message))));
 }
 
-fn refuse_all(inputs: &mut Vec<LaneInput>, error: &StoreError) {
-    let error = ServiceError::Unavailable(error.to_string());
+/// Answers everybody who waits. Callers see to records themselves.
+pub(super) fn refuse_all(inputs: &mut Vec<LaneInput>, error: &ServiceError) {
     for input in inputs.drain(..) {
         match input {
             LaneInput::Start(_, answer) => drop(answer.send(Err(error.clone()))),
             LaneInput::Operate(_, _, answer) => drop(answer.send(Err(error.clone()))),
-            LaneInput::Follow(_, answer) => drop(answer.send(None)),
-            LaneInput::Replies(_) => {}
+            LaneInput::Follow(_, answer) => drop(answer.send(Err(error.clone()))),
+            LaneInput::Replies(_) | LaneInput::Records(_) => {}
         }
     }
 }

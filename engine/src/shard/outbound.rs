@@ -1,18 +1,20 @@
-//! What leaves a lane after its commit: commands to the courier, domain events to their topics.
+//! What leaves a lane after its commit: commands to the courier, domain events and dead letters to their topics.
 //!
 //! Both leave in tasks of their own, in the order of the commits, so that the next round gathers and commits while
-//! they travel. Both queues are bounded; a lane that runs far ahead of them waits.
+//! they travel. A lane never waits for its domain events: what does not fit is in the journal, and read from there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use amends_core::{Command, DomainEvent};
-use tokio::sync::mpsc;
+use amends_core::{Command, DomainEvent, Shard};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::catch_up::CatchUp;
 use crate::courier::{Courier, Publisher};
+use crate::store::DeadLetter;
 
 /// Rounds that may wait in a queue. Small: a round holds up to some thousand commands.
 const QUEUE: usize = 64;
@@ -49,44 +51,162 @@ impl Dispatcher {
     }
 }
 
-/// A position that becomes true once everything before it is published.
-type Mark = (Arc<AtomicI64>, i64);
+/// Up to where the domain events of a shard are out.
+pub(crate) struct Published {
+    pub(super) shard: Shard,
+    head: AtomicI64,
+    /// The journal holds events that were never queued: they come first.
+    behind: AtomicBool,
+    /// The shard is another owner's by now.
+    over: AtomicBool,
+}
+
+impl Published {
+    pub(crate) fn new(shard: Shard, head: i64) -> Self {
+        Self { shard, head: AtomicI64::new(head), behind: AtomicBool::new(false), over: AtomicBool::new(false) }
+    }
+
+    /// The last journal position whose events are out.
+    pub(crate) fn head(&self) -> i64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Everything up to a position is out.
+    pub(super) fn reached(&self, position: i64) {
+        self.head.fetch_max(position, Ordering::AcqRel);
+    }
+
+    /// What is left to publish is the next owner's.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    pub(super) fn caught_up(&self) {
+        self.behind.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What one round has to tell the world, and the positions that are reached once it is told.
+struct Outgoing {
+    events: Vec<DomainEvent>,
+    letters: Vec<DeadLetter>,
+    marks: Vec<(Arc<Published>, i64)>,
+}
 
 /// Publishes domain events and moves the marks of their shards.
 #[derive(Clone)]
-pub(crate) struct PublishQueue(mpsc::Sender<(Vec<DomainEvent>, Vec<Mark>)>);
+pub(crate) struct PublishQueue {
+    queue: mpsc::Sender<Outgoing>,
+    behind: Arc<Behind>,
+}
+
+/// The shards whose events are to be read from the journal.
+#[derive(Default)]
+struct Behind {
+    shards: Mutex<Vec<Arc<Published>>>,
+    bell: Notify,
+}
 
 impl PublishQueue {
     /// Starts the task. It ends when the last handle is gone or, with events that cannot be published, on cancel:
     /// the mark has not moved, and the next owner publishes them.
-    pub(crate) fn start(publisher: Arc<dyn Publisher>, cancel: CancellationToken, tasks: &TaskTracker) -> Self {
-        let (sender, mut queue) = mpsc::channel::<(Vec<DomainEvent>, Vec<Mark>)>(QUEUE);
-        tasks.spawn(async move {
-            let mut rounds = Vec::with_capacity(QUEUE);
-            while queue.recv_many(&mut rounds, QUEUE).await > 0 {
-                let (events, marks): (Vec<_>, Vec<_>) = rounds.drain(..).unzip();
-                let events: Vec<_> = events.into_iter().flatten().collect();
-                if !publish(&*publisher, &events, &cancel).await {
-                    return;
-                }
-                for (mark, position) in marks.into_iter().flatten() {
-                    mark.store(position, Ordering::Release);
-                }
-            }
-        });
-        Self(sender)
+    pub(crate) fn start(
+        publisher: Arc<dyn Publisher>,
+        catch_up: CatchUp,
+        cancel: CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let behind = Arc::new(Behind::default());
+        tasks.spawn(run(publisher, catch_up, waiting, behind.clone(), cancel));
+        Self { queue, behind }
     }
 
-    /// Queues the events of a round with the marks that hold once they are out.
-    pub(crate) async fn send(&self, events: Vec<DomainEvent>, marks: Vec<Mark>) {
-        if !marks.is_empty() {
-            let _ = self.0.send((events, marks)).await;
+    /// Queues what a round has to tell, with the positions that hold once it is out. Never waits: what does not fit, and
+    /// what would overtake something older, is left in the journal.
+    pub(crate) fn send(&self, events: Vec<DomainEvent>, letters: Vec<DeadLetter>, marks: Vec<(Arc<Published>, i64)>) {
+        let late = marks.iter().any(|(published, _)| published.behind.load(Ordering::SeqCst));
+        if marks.is_empty() {
+            return;
+        }
+        if late && letters.is_empty() {
+            return marks.iter().for_each(|(published, _)| self.catch_up(published));
+        }
+        // Dead letters are not in the journal: they go whatever becomes of the events.
+        let outgoing = Outgoing { events: if late { Vec::new() } else { events }, letters, marks };
+        let unqueued = match self.queue.try_send(outgoing) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(outgoing) | mpsc::error::TrySendError::Closed(outgoing)) => outgoing,
+        };
+        unqueued.marks.iter().for_each(|(published, _)| self.catch_up(published));
+    }
+
+    /// Has the events of a shard read from its journal, from its mark on.
+    pub(crate) fn catch_up(&self, published: &Arc<Published>) {
+        if !published.behind.swap(true, Ordering::SeqCst) {
+            self.behind.shards.lock().unwrap_or_else(PoisonError::into_inner).push(published.clone());
+        }
+        self.behind.bell.notify_one();
+    }
+}
+
+async fn run(
+    publisher: Arc<dyn Publisher>,
+    catch_up: CatchUp,
+    mut queue: mpsc::Receiver<Outgoing>,
+    behind: Arc<Behind>,
+    cancel: CancellationToken,
+) {
+    let mut rounds = Vec::with_capacity(QUEUE);
+    loop {
+        tokio::select! {
+            // What was queued is older than what was left in the journal.
+            biased;
+            received = queue.recv_many(&mut rounds, QUEUE) => {
+                if received == 0 || !tell(&*publisher, &mut rounds, &cancel).await {
+                    return;
+                }
+            }
+            () = behind.bell.notified() => {
+                let late = std::mem::take(&mut *behind.shards.lock().unwrap_or_else(PoisonError::into_inner));
+                for published in late {
+                    if !catch_up.run(&published, &*publisher, &cancel).await {
+                        return;
+                    }
+                }
+            }
         }
     }
 }
 
+/// Tells what some rounds have to tell; false if cancelled before.
+async fn tell(publisher: &dyn Publisher, rounds: &mut Vec<Outgoing>, cancel: &CancellationToken) -> bool {
+    let (mut events, mut letters, mut marks) = (Vec::new(), Vec::new(), Vec::new());
+    for round in rounds.drain(..) {
+        events.extend(round.events);
+        letters.extend(round.letters);
+        marks.extend(round.marks);
+    }
+    if let Err(error) = publisher.show_dead_letters(&letters).await {
+        tracing::warn!(%error, count = letters.len(), "dead letters not shown; they are in the database");
+    }
+    if !publish(publisher, &events, cancel).await {
+        return false;
+    }
+    for (published, position) in marks {
+        if !published.behind.load(Ordering::SeqCst) {
+            published.reached(position);
+        }
+    }
+    true
+}
+
 /// Publishes in order until it succeeds; false if cancelled before.
-async fn publish(publisher: &dyn Publisher, events: &[DomainEvent], cancel: &CancellationToken) -> bool {
+pub(super) async fn publish(publisher: &dyn Publisher, events: &[DomainEvent], cancel: &CancellationToken) -> bool {
     let mut wait = PUBLISH_RETRY.0;
     while !events.is_empty() {
         let Err(error) = publisher.publish(events).await else { break };

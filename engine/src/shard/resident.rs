@@ -2,22 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use amends_core::{Epoch, Saga, SagaId, Shard, Timestamp, timers};
+use amends_core::{Epoch, Millis, Saga, SagaId, Shard, Timer, Timestamp, timers};
 use tokio::sync::watch;
 
+use super::lease::Holdings;
+use super::outbound::Published;
 use crate::store::{Lease, ShardMark};
 
+/// A shard that stands still.
+#[derive(Debug, Clone)]
+pub(crate) struct Halt {
+    pub(crate) why: String,
+    /// Since then the clocks of its attempts stand still, too.
+    pub(crate) since: Timestamp,
+}
+
 /// A shard that this engine owns.
-#[derive(Debug)]
 pub(crate) struct OwnedShard {
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// Last position given to a journal row.
     pub(crate) journal_head: i64,
-    reply_cursor: i64,
-    /// Written by the publisher, stored with the next commit.
-    pub(crate) published: Arc<AtomicI64>,
+    /// Next record of the shard's log.
+    pub(crate) reply_cursor: i64,
+    /// Moved by the publisher, stored with the next commit.
+    pub(crate) published: Arc<Published>,
+    /// Why it stands still, if it does: nothing of it moves then.
+    pub(crate) halted: Option<Halt>,
     /// Sagas in memory; read by queries.
     pub(crate) sagas: Arc<AtomicUsize>,
 }
@@ -29,7 +41,8 @@ impl OwnedShard {
             epoch: lease.epoch,
             journal_head: lease.journal_head,
             reply_cursor: lease.reply_cursor,
-            published: Arc::new(AtomicI64::new(lease.published_head)),
+            published: Arc::new(Published::new(lease.shard, lease.published_head)),
+            halted: None,
             sagas,
         }
     }
@@ -40,7 +53,7 @@ impl OwnedShard {
             shard,
             epoch: self.epoch,
             journal_head: self.journal_head,
-            published_head: self.published.load(Ordering::Acquire),
+            published_head: self.published.head(),
             reply_cursor: self.reply_cursor,
         }
     }
@@ -53,14 +66,30 @@ pub(crate) struct Resident {
     /// Who wants to know when its journal grows.
     pub(crate) followers: Option<watch::Sender<u64>>,
     wake_at: Option<Timestamp>,
+    /// How long the clocks of its attempts have stood still.
+    slack: Millis,
+    /// Whether they stand still now, since its commands are held back.
+    held: bool,
+}
+
+impl Resident {
+    /// When a timer is due. The saga's deadline is a promise to the client: it does not stand still.
+    fn due_at(&self, at: Timestamp, timer: &Timer) -> Timestamp {
+        if matches!(timer, Timer::Deadline) { at } else { at.after(self.slack) }
+    }
+
+    /// The timers that are due.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<Timer> {
+        timers(&self.saga).filter(|(at, timer)| self.due_at(*at, timer) <= now).map(|(_, timer)| timer).collect()
+    }
 }
 
 /// The sagas of a lane, by id, with one wake-up each at the earliest of their timers.
 pub(crate) struct Residents {
     /// The shards of this lane.
     pub(crate) shards: BTreeMap<Shard, OwnedShard>,
-    /// Shards of all lanes of this engine; read by the readiness probe.
-    owned: Arc<AtomicUsize>,
+    /// The same for all lanes of this engine, for others to read.
+    holdings: Holdings,
     count: u16,
     sagas: HashMap<SagaId, Resident>,
     wakeups: BTreeSet<(Timestamp, SagaId)>,
@@ -68,8 +97,8 @@ pub(crate) struct Residents {
 
 impl Residents {
     /// An empty set; `count` is the number of shards of the whole installation.
-    pub(crate) fn new(count: u16, owned: Arc<AtomicUsize>) -> Self {
-        Self { shards: BTreeMap::new(), owned, count, sagas: HashMap::new(), wakeups: BTreeSet::new() }
+    pub(crate) fn new(count: u16, holdings: Holdings) -> Self {
+        Self { shards: BTreeMap::new(), holdings, count, sagas: HashMap::new(), wakeups: BTreeSet::new() }
     }
 
     /// The shard of a saga.
@@ -95,7 +124,7 @@ impl Residents {
         if let Some(shard) = self.shards.get(&self.shard_of(id)) {
             shard.sagas.fetch_add(1, Ordering::Relaxed);
         }
-        self.sagas.insert(id, Resident { saga, followers: None, wake_at: None });
+        self.sagas.insert(id, Resident { saga, followers: None, wake_at: None, slack: Millis(0), held: false });
         self.reschedule(id);
     }
 
@@ -113,26 +142,84 @@ impl Residents {
 
     /// Takes a shard in, without its sagas.
     pub(crate) fn own(&mut self, shard: Shard, owned: OwnedShard) {
-        if self.shards.insert(shard, owned).is_none() {
-            self.owned.fetch_add(1, Ordering::Relaxed);
-        }
+        self.holdings.set(shard, Some(owned.epoch));
+        self.shards.insert(shard, owned);
     }
 
-    /// Drops a shard with all its sagas: another owner has it.
-    pub(crate) fn drop_shard(&mut self, shard: Shard) {
-        let gone: Vec<_> = self.sagas.keys().copied().filter(|id| self.shard_of(*id) == shard).collect();
-        for id in gone {
+    /// Drops a shard with all its sagas.
+    pub(crate) fn drop_shard(&mut self, shard: Shard) -> Option<OwnedShard> {
+        for id in self.of_shard(shard) {
             self.remove(id);
         }
-        if self.shards.remove(&shard).is_some() {
-            self.owned.fetch_sub(1, Ordering::Relaxed);
+        self.holdings.set(shard, None);
+        let owned = self.shards.remove(&shard)?;
+        owned.published.end();
+        Some(owned)
+    }
+
+    /// Says that nothing came of a claim.
+    pub(crate) fn not_claimed(&self, shard: Shard) {
+        if !self.shards.contains_key(&shard) {
+            self.holdings.set(shard, None);
         }
     }
 
-    /// Sets a saga's wake-up anew after a transition.
-    pub(crate) fn reschedule(&mut self, id: SagaId) {
+    /// Stops a shard: its sagas stay, and nothing wakes them.
+    pub(crate) fn halt(&mut self, shard: Shard, halt: Halt) {
+        let Some(owned) = self.shards.get_mut(&shard) else { return };
+        owned.halted = Some(halt);
+        for id in self.of_shard(shard) {
+            self.reschedule(id);
+        }
+    }
+
+    /// Lets a shard go on; the clocks of its attempts have stood still meanwhile.
+    pub(crate) fn go_on(&mut self, shard: Shard, now: Timestamp) {
+        let Some(halt) = self.shards.get_mut(&shard).and_then(|owned| owned.halted.take()) else { return };
+        let stood = now.since(halt.since);
+        for id in self.of_shard(shard) {
+            if let Some(resident) = self.sagas.get_mut(&id) {
+                resident.slack = Millis(resident.slack.0.saturating_add(stood.0));
+            }
+            self.reschedule(id);
+        }
+    }
+
+    fn of_shard(&self, shard: Shard) -> Vec<SagaId> {
+        self.sagas.keys().copied().filter(|id| self.shard_of(*id) == shard).collect()
+    }
+
+    /// Keeps a saga's attempts from running out of time for `span`, counted from now.
+    pub(crate) fn postpone(&mut self, id: SagaId, now: Timestamp, span: Millis, held: bool) {
         let Some(resident) = self.sagas.get_mut(&id) else { return };
-        let next = timers(&resident.saga).map(|(at, _)| at).min();
+        let first =
+            timers(&resident.saga).filter(|(_, timer)| !matches!(timer, Timer::Deadline)).map(|(at, _)| at).min();
+        let Some(first) = first else { return };
+        resident.slack = now.after(span).since(first);
+        resident.held = held;
+        self.reschedule(id);
+    }
+
+    /// Whether a saga's clocks stood still when last looked at.
+    pub(crate) fn was_held(&self, id: SagaId) -> bool {
+        self.sagas.get(&id).is_some_and(|resident| resident.held)
+    }
+
+    /// Winds a saga's clocks up anew, since it has moved.
+    pub(crate) fn moved(&mut self, id: SagaId) {
+        if let Some(resident) = self.sagas.get_mut(&id) {
+            (resident.slack, resident.held) = (Millis(0), false);
+        }
+        self.reschedule(id);
+    }
+
+    /// Sets a saga's wake-up anew.
+    fn reschedule(&mut self, id: SagaId) {
+        let shard = self.shard_of(id);
+        let halted = self.shards.get(&shard).is_some_and(|owned| owned.halted.is_some());
+        let Some(resident) = self.sagas.get_mut(&id) else { return };
+        let all = timers(&resident.saga).map(|(at, timer)| resident.due_at(at, &timer));
+        let next = if halted { None } else { all.min() };
         if next == resident.wake_at {
             return;
         }

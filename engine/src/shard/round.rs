@@ -17,7 +17,7 @@ use crate::service::start::Started;
 use crate::store::{AuditEntry, Batch, DeadLetter, JournalRow, SagaChange, SagaRow};
 
 /// Namespace of dead-letter ids.
-const DEAD_LETTERS: Uuid = Uuid::from_u128(0x0b1d_67a4_5d0e_5f0e_8d5a_6465_6164_6c74);
+pub(super) const DEAD_LETTERS: Uuid = Uuid::from_u128(0x0b1d_67a4_5d0e_5f0e_8d5a_6465_6164_6c74);
 
 /// An answer that is due when the round is committed.
 pub(crate) enum Answer {
@@ -54,6 +54,8 @@ pub(crate) struct Round {
     pub(crate) commands: Vec<Command>,
     /// To publish once committed.
     pub(crate) domain_events: Vec<DomainEvent>,
+    /// To show once committed.
+    pub(crate) dead_letters: Vec<DeadLetter>,
     /// To give once committed.
     pub(crate) answers: Vec<Answer>,
     /// Sagas to let go of, if [`may_leave`] still holds once committed.
@@ -74,6 +76,7 @@ impl Round {
             batch: Batch::default(),
             commands: Vec::new(),
             domain_events: Vec::new(),
+            dead_letters: Vec::new(),
             answers: Vec::new(),
             leaving: Vec::new(),
             ended: Vec::new(),
@@ -106,8 +109,18 @@ impl Round {
             owned.journal_head = position;
         }
         self.touched.insert(shard);
-        residents.reschedule(id);
+        residents.moved(id);
         Ok(())
+    }
+
+    /// Keeps a record that belongs to no saga.
+    pub(crate) fn bury(&mut self, letter: DeadLetter) {
+        self.batch.dead_letters.push(letter);
+    }
+
+    /// Has a shard's marks stored, whatever else happens.
+    pub(crate) fn touch(&mut self, shard: Shard) {
+        self.touched.insert(shard);
     }
 
     /// Accepts a saga that has just been started in memory.
@@ -136,6 +149,7 @@ impl Round {
     pub(crate) fn forget(&mut self, residents: &Residents, shard: Shard) {
         let stays = |id: SagaId| residents.shard_of(id) != shard;
         self.batch.forget(shard);
+        self.touched.remove(&shard);
         self.commands.retain(|command| stays(command.saga_id));
         self.domain_events.retain(|event| stays(event.saga_id));
         self.leaving.retain(|id| stays(*id));
@@ -143,7 +157,7 @@ impl Round {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.batch.journal.is_empty()
+        self.touched.is_empty()
     }
 
     /// Collects what a transition means for the store and the world.

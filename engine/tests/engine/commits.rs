@@ -67,7 +67,7 @@ async fn a_fenced_owner_acts_on_nothing_and_keeps_its_other_shards_i27_i29() {
         let answer = world.start(Some(&format!("k{number}")), "{}").await;
         match answer {
             Ok(started) => other_seen |= Shard::of(started.id, 4) != shard,
-            Err(error) => assert!(matches!(error, ServiceError::Unavailable(_)), "{error}"),
+            Err(error) => assert!(matches!(error, ServiceError::NotOwner { .. }), "{error}"),
         }
     }
     assert!(other_seen, "the other shards go on");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amends_core::{Command, Definition, DomainEvent, Failure, Millis, Outcome, Payload, Reply, SagaId, Shard, Status};
 use amends_engine::courier::in_process::InProcess;
-use amends_engine::courier::{CourierError, Inlet, Publisher};
+use amends_engine::courier::{Courier, CourierError, Inlet, Publisher};
 use amends_engine::service::ServiceError;
 use amends_engine::service::start::{StartSaga, Started};
 use amends_engine::store::sqlite::SqliteStore;
@@ -64,6 +64,10 @@ pub struct Faulty {
 }
 
 impl Faulty {
+    pub fn new(store: SqliteStore) -> Self {
+        Self { store, faults: Mutex::default() }
+    }
+
     pub fn add(&self, fault: Fault) {
         self.faults.lock().unwrap().push_back(fault);
     }
@@ -131,17 +135,27 @@ pub struct World {
 impl World {
     pub async fn new(config: EngineConfig) -> Self {
         let store = SqliteStore::open(":memory:", config.shards).await.unwrap();
-        Self::on(Arc::new(Faulty { store, faults: Mutex::default() }), config).await
+        Self::on(Arc::new(Faulty::new(store)), config).await
     }
 
     pub async fn on(store: Arc<Faulty>, config: EngineConfig) -> Self {
-        let topics = Arc::new(Topics::default());
         let names = ["flight.book", "hotel.book", "mail.send"].map(str::to_owned).to_vec();
         let (courier, commands) = InProcess::new(names, 1_000);
+        Self::with(store, config, Arc::new(courier), commands).await
+    }
+
+    /// An engine whose commands go through a courier of the test's.
+    pub async fn with(
+        store: Arc<Faulty>,
+        config: EngineConfig,
+        courier: Arc<dyn Courier>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let topics = Arc::new(Topics::default());
         let mut definitions = Definitions::default();
         definitions.add(Arc::new(Definition::parse(TRIP).unwrap())).unwrap();
         let storage = Storage { store: store.clone(), ..Storage::new(Arc::new(store.store.clone())) };
-        let engine = Engine::start(config, storage, Arc::new(courier), topics.clone(), definitions);
+        let engine = Engine::start(config, storage, courier, topics.clone(), definitions);
         Self { engine: engine.await.unwrap(), store, topics, commands }
     }
 
@@ -192,6 +206,34 @@ impl World {
         stored.journal.iter().flat_map(|row| row.events.iter().map(|event| event.kind())).collect()
     }
 
+    /// Gives a shard to another owner, as if this one's lease had ended.
+    pub async fn take(&self, other: &Owner, shard: Shard) {
+        let store = &self.store.store;
+        let row = store.shards().await.unwrap().remove(usize::from(shard.0));
+        let mark = ShardMark {
+            shard,
+            epoch: row.epoch,
+            journal_head: row.journal_head,
+            published_head: row.published_head,
+            reply_cursor: row.reply_cursor,
+        };
+        store.release(&[mark]).await.unwrap();
+        assert_eq!(store.claim(other, &[shard], Millis(1_000_000)).await.unwrap().len(), 1);
+    }
+
+    /// Where a saga stands.
+    pub async fn status(&self, id: SagaId) -> Status {
+        self.store.store.saga(id).await.unwrap().expect("the saga exists").row.state.status
+    }
+
+    /// Stops the engine without a hand-over: its shards are another's before it lets go of them.
+    pub async fn crash(&self) {
+        let other = Owner { incarnation: uuid::Uuid::from_u128(9), address: "other".into() };
+        let shards: Vec<_> = (0..self.engine.in_flight().len() as u16).map(Shard).collect();
+        assert_eq!(self.store.store.claim(&other, &shards, Millis(0)).await.unwrap().len(), shards.len());
+        self.engine.shutdown().await;
+    }
+
     /// Writes a journal row as another engine would.
     pub async fn append(&self, row: JournalRow) {
         let other = Owner { incarnation: uuid::Uuid::from_u128(9), address: "other".into() };
@@ -221,7 +263,7 @@ impl World {
 }
 
 pub fn config() -> EngineConfig {
-    EngineConfig { shards: 4, lanes: 2, in_flight_max: 100, address: "here".into() }
+    EngineConfig { shards: 4, lanes: 2, in_flight_max: 100, address: "here".into(), lease: None }
 }
 
 pub fn request(engine: &Engine, key: Option<&str>, input: &str) -> StartSaga {

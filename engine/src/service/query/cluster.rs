@@ -29,11 +29,18 @@ pub async fn shards(engine: &Engine) -> Result<proto::ListShardsResponse, Servic
     Ok(proto::ListShardsResponse { shards: shards.collect() })
 }
 
-/// Says whether this engine can take sagas: its database answers, and it owns shards.
+/// Says whether this engine can take sagas: its database answers, every shard has an owner, and it is not on its way
+/// out. Whose shards they are does not matter: what reaches the wrong engine is passed on.
 pub async fn ready(engine: &Engine) -> Result<(), ServiceError> {
-    engine.archive().shards().await?;
-    if engine.owned_shards() == 0 {
-        return Err(ServiceError::Unavailable("this engine owns no shard yet".to_owned()));
+    if engine.is_draining() {
+        return Err(ServiceError::Unavailable("this engine is stopping".to_owned()));
+    }
+    let shards = engine.archive().shards().await?;
+    // Those of an engine that is alone are its own, however short their leases are.
+    let ownerless = shards.len() - engine.owned_shards();
+    let ownerless = ownerless.min(shards.iter().filter(|row| row.free).count());
+    if ownerless > 0 {
+        return Err(ServiceError::Unavailable(format!("{ownerless} of {} shards have no owner yet", shards.len())));
     }
     Ok(())
 }
