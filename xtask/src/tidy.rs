@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Our crates by name, and which of ours each may depend on. Development dependencies count too.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("amends-benches", &["xtask"]),
     ("amends-core", &[]),
     ("amends-proto", &[]),
     ("amends-sdk", &["amends-core", "amends-proto"]),
