@@ -16,8 +16,11 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// How often a process that is not ready is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Pieces of each product: more than any run orders.
-const STOCK: u64 = 100_000_000;
+/// Pieces of each product: more than any run orders, and fewer than an order that is to fail asks for.
+const STOCK: u64 = 900_000;
+
+/// What the program's load orders.
+const PRODUCTS: [&str; 3] = ["LAPTOP001", "PHONE001", "MOUSE001"];
 
 const NAMES: [&str; 4] = ["order", "payment", "inventory", "notification"];
 
@@ -205,12 +208,13 @@ impl Drop for Cluster<'_> {
     }
 }
 
+/// Fills the shelves of the products that the load orders.
 fn stock_up(inventory: &str) -> Result<(), BenchError> {
-    for number in 1..=6 {
-        let product = ["LAPTOP001", "MOUSE001", "KEYBOARD001", "MONITOR001", "HEADSET001", "CHAIR001"][number - 1];
-        let body = format!("{{\"on_hand\":{STOCK}}}");
-        // Products that the catalogue does not have are refused; the ones that it has count.
-        let _ = http(inventory, &format!("PUT /inventory/{product}"), &body);
+    for product in PRODUCTS {
+        let answer = http(inventory, &format!("PUT /inventory/{product}"), &format!("{{\"on_hand\":{STOCK}}}"));
+        if !answer.as_ref().is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            return Err(BenchError::Process(format!("{product} cannot be stocked up: {answer:?}")));
+        }
     }
     Ok(())
 }
