@@ -31,7 +31,13 @@ impl Dispatcher {
     pub(crate) fn start(courier: Arc<dyn Courier>, tasks: &TaskTracker) -> Self {
         let (sender, mut queue) = mpsc::channel::<Vec<Command>>(QUEUE);
         tasks.spawn(async move {
-            while let Some(commands) = queue.recv().await {
+            let mut rounds = Vec::with_capacity(QUEUE);
+            // What queued up while a batch was on its way goes as one: batches grow with load.
+            while queue.recv_many(&mut rounds, QUEUE).await > 0 {
+                let commands = match rounds.len() {
+                    1 => rounds.pop().unwrap_or_default(),
+                    _ => rounds.drain(..).flatten().collect(),
+                };
                 let count = commands.len();
                 // Not lost: each command's time-out sends it again.
                 if let Err(error) = courier.send(commands).await {
