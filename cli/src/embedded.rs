@@ -13,7 +13,7 @@ use amends_engine::courier::{CourierError, Inlet, Publisher};
 use amends_engine::store::Storage;
 use amends_engine::store::sqlite::SqliteStore;
 use amends_engine::{Definitions, Engine, EngineConfig};
-use amends_sdk::{Database, DeliverError, Host, ReplySink, Subscriptions};
+use amends_sdk::{Database, Host, ReplySink, Subscriptions};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,11 +27,6 @@ const IN_FLIGHT_MAX: usize = 4_096;
 /// How long domain events gather before their subscribers take them. They share a writer with the steps, whose orders
 /// are waited for; nobody waits for these.
 const EVENTS_GATHER: Duration = Duration::from_millis(20);
-
-/// Tries that one event has when its subscriber cannot take it, and the wait between them: well under the five seconds
-/// that a poison record may cost its shard.
-const EVENT_TRIES: u32 = 5;
-const EVENT_RETRY: Duration = Duration::from_millis(200);
 
 /// An engine with its participants, running.
 pub(crate) struct Embedded {
@@ -147,32 +142,8 @@ struct Subscribers(Subscriptions);
 impl Publisher for Subscribers {
     async fn publish(&self, events: &[DomainEvent]) -> Result<(), CourierError> {
         tokio::time::sleep(EVENTS_GATHER).await;
-        match self.0.deliver(events).await {
-            Ok(()) => Ok(()),
-            Err(DeliverError::TryAgain { .. }) => self.one_by_one(events).await,
-            Err(error) => Err(CourierError::Unavailable(error.to_string())),
-        }
-    }
-}
-
-impl Subscribers {
-    /// Finds the event that a subscriber cannot take and, when it has had its tries, goes on without it: one such event
-    /// must not hold up the events, and in the end the sagas, of all others (I35).
-    async fn one_by_one(&self, events: &[DomainEvent]) -> Result<(), CourierError> {
-        for event in events {
-            for attempt in 1..=EVENT_TRIES {
-                match self.0.deliver(std::slice::from_ref(event)).await {
-                    Ok(()) => break,
-                    Err(DeliverError::TryAgain { why, .. }) if attempt == EVENT_TRIES => {
-                        let (saga, topic) = (event.saga_id, &event.topic);
-                        tracing::error!(%saga, topic, why, "a subscriber cannot take an event; it goes on without it");
-                    }
-                    Err(DeliverError::TryAgain { .. }) => tokio::time::sleep(EVENT_RETRY).await,
-                    Err(error) => return Err(CourierError::Unavailable(error.to_string())),
-                }
-            }
-        }
-        Ok(())
+        let delivered = self.0.deliver_or_pass_over(events).await;
+        delivered.map(drop).map_err(|error| CourierError::Unavailable(error.to_string()))
     }
 }
 

@@ -1,11 +1,12 @@
 //! A small participant that the crate's own tests run.
 
-use amends_core::{Command, CommandId, Operation, Payload, SagaId, SagaType, StepName, Timestamp};
+use amends_core::{Command, CommandId, DomainEvent, Operation, Payload, SagaId, SagaType, StepName, Timestamp};
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use crate::{Database, Step, StepContext, StepError};
+use crate::{Database, EventContext, Step, StepContext, StepError, Subscriber, Value};
 
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/participants/sqlite");
 
@@ -111,5 +112,43 @@ pub(crate) fn command(saga: u128, operation: Operation, input: &str) -> Command 
         deadline: Timestamp(0),
         payload: Payload::from_json(input.into()).unwrap(),
         cause: None,
+    }
+}
+
+/// Writes down each event's number, and then ends as its number says.
+pub(crate) struct Scribe;
+
+impl Scribe {
+    pub(crate) const REFUSED: i64 = 13;
+    pub(crate) const TRY_AGAIN: i64 = 77;
+    pub(crate) const PANICS: i64 = 99;
+}
+
+#[async_trait]
+impl Subscriber for Scribe {
+    fn topics(&self) -> &'static [&'static str] {
+        &["numbers"]
+    }
+
+    async fn on_event(&self, cx: &mut EventContext<'_>, event: &DomainEvent) -> Result<(), StepError> {
+        let number: i64 = event.payload.decode().unwrap();
+        cx.execute("INSERT INTO charge (saga_id, amount) VALUES (x'00', $1)", &[Value::Int(number)]).await?;
+        match number {
+            Self::REFUSED => Err(StepError::refused("UNLUCKY", "no such number here")),
+            Self::TRY_AGAIN => Err(StepError::try_again("not now")),
+            Self::PANICS => panic!("the subscriber is broken"),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn event(topic: &str, number: i64) -> DomainEvent {
+    DomainEvent {
+        id: Uuid::from_u128(1),
+        topic: topic.into(),
+        saga_id: SagaId::from_uuid(Uuid::from_u128(1)),
+        saga_type: SagaType::new("order").unwrap(),
+        at: Timestamp(0),
+        payload: Payload::encode(&number).unwrap(),
     }
 }

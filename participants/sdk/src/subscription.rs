@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use amends_core::DomainEvent;
 use async_trait::async_trait;
@@ -10,6 +11,11 @@ use crate::context::EventContext;
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::guard::{guard, now};
 use crate::step::StepError;
+
+/// Tries that one event has when its subscriber cannot take it, and the wait between them: well under the five seconds
+/// that a poison record may hold up others.
+const EVENT_TRIES: u32 = 5;
+const EVENT_RETRY: Duration = Duration::from_millis(200);
 
 /// Does something about domain events.
 ///
@@ -48,6 +54,15 @@ pub enum DeliverError {
     },
 }
 
+/// An event that a subscriber could not take, and that nobody will be given again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its place in what was to be delivered.
+    pub index: usize,
+    /// What the subscriber said.
+    pub why: String,
+}
+
 impl Subscriptions {
     /// Brings subscribers together whose tables are in one database.
     pub fn new(database: Database, subscribers: Vec<Arc<dyn Subscriber>>) -> Self {
@@ -58,6 +73,48 @@ impl Subscriptions {
             }
         }
         Self { database, subscribers: Arc::new(by_topic) }
+    }
+
+    /// The topics that its subscribers want, sorted.
+    pub fn topics(&self) -> Vec<String> {
+        let mut topics: Vec<String> = self.subscribers.keys().map(|topic| (*topic).to_owned()).collect();
+        topics.sort();
+        topics
+    }
+
+    /// Hands events to their subscribers as [`Self::deliver`] does. An event that a subscriber cannot take has some
+    /// tries, about a second, and is then passed over: it must not hold up the events of all others (I35).
+    ///
+    /// Returns those, in order. On an error some events may have been delivered; deliver all of them again.
+    pub async fn deliver_or_pass_over(&self, events: &[DomainEvent]) -> Result<Vec<PassedOver>, DatabaseError> {
+        match self.deliver(events).await {
+            Ok(()) => return Ok(Vec::new()),
+            Err(DeliverError::TryAgain { .. }) => {}
+            Err(DeliverError::Database(error)) => return Err(error),
+        }
+        let mut passed_over = Vec::new();
+        for (index, event) in events.iter().enumerate() {
+            if let Some(why) = self.deliver_patiently(event).await? {
+                let (saga_id, topic) = (event.saga_id, &event.topic);
+                tracing::error!(%saga_id, topic, why, "a subscriber cannot take an event; it goes on without it");
+                passed_over.push(PassedOver { index, why });
+            }
+        }
+        Ok(passed_over)
+    }
+
+    /// Gives one event its tries; says why if it has used them up.
+    async fn deliver_patiently(&self, event: &DomainEvent) -> Result<Option<String>, DatabaseError> {
+        let mut attempt = 1;
+        loop {
+            match self.deliver(std::slice::from_ref(event)).await {
+                Ok(()) => return Ok(None),
+                Err(DeliverError::Database(error)) => return Err(error),
+                Err(DeliverError::TryAgain { why, .. }) if attempt == EVENT_TRIES => return Ok(Some(why)),
+                Err(DeliverError::TryAgain { .. }) => tokio::time::sleep(EVENT_RETRY).await,
+            }
+            attempt += 1;
+        }
     }
 
     /// Hands events to their subscribers, in the given order and in one transaction. Durable when it returns.

@@ -1,45 +1,9 @@
-use amends_core::{Payload, SagaId, SagaType, Timestamp};
-use uuid::Uuid;
-
 use super::*;
-use crate::Value;
-use crate::fixture::{ledger, memory};
+use crate::fixture::{Scribe, event, ledger, memory};
 
-/// Writes down each event's number, and then ends as its number says.
-struct Scribe;
-
-const REFUSED: i64 = 13;
-const TRY_AGAIN: i64 = 77;
-const PANICS: i64 = 99;
-
-#[async_trait]
-impl Subscriber for Scribe {
-    fn topics(&self) -> &'static [&'static str] {
-        &["numbers"]
-    }
-
-    async fn on_event(&self, cx: &mut EventContext<'_>, event: &DomainEvent) -> Result<(), StepError> {
-        let number: i64 = event.payload.decode().unwrap();
-        cx.execute("INSERT INTO charge (saga_id, amount) VALUES (x'00', $1)", &[Value::Int(number)]).await?;
-        match number {
-            REFUSED => Err(StepError::refused("UNLUCKY", "no such number here")),
-            TRY_AGAIN => Err(StepError::try_again("not now")),
-            PANICS => panic!("the subscriber is broken"),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn event(topic: &str, number: i64) -> DomainEvent {
-    DomainEvent {
-        id: Uuid::from_u128(1),
-        topic: topic.into(),
-        saga_id: SagaId::from_uuid(Uuid::from_u128(1)),
-        saga_type: SagaType::new("order").unwrap(),
-        at: Timestamp(0),
-        payload: Payload::encode(&number).unwrap(),
-    }
-}
+const REFUSED: i64 = Scribe::REFUSED;
+const TRY_AGAIN: i64 = Scribe::TRY_AGAIN;
+const PANICS: i64 = Scribe::PANICS;
 
 async fn deliver(numbers: &[i64]) -> (Result<(), DeliverError>, Vec<i64>) {
     let database = memory().await;
@@ -63,6 +27,20 @@ async fn a_delivery_is_all_or_nothing() {
         assert!(matches!(delivered, Err(DeliverError::TryAgain { topic, .. }) if topic == "numbers"));
         assert!(written.is_empty());
     }
+}
+
+#[tokio::test]
+async fn events_that_cannot_be_taken_hold_up_no_other_i35() {
+    let database = memory().await;
+    let subscriptions = Subscriptions::new(database.clone(), vec![Arc::new(Scribe)]);
+    let events = [1, TRY_AGAIN, 2, PANICS, REFUSED, 3].map(|number| event("numbers", number));
+    let passed_over = subscriptions.deliver_or_pass_over(&events).await.unwrap();
+    let (places, reasons): (Vec<_>, Vec<_>) = passed_over.into_iter().map(|passed| (passed.index, passed.why)).unzip();
+    assert_eq!(places, [1, 3]);
+    assert_eq!(reasons[0], "not now");
+    assert_eq!(ledger(&database).await, [1, 2, 3]);
+    database.close().await;
+    assert!(subscriptions.deliver_or_pass_over(&events).await.is_err(), "a database that fails is no event's fault");
 }
 
 #[tokio::test]
