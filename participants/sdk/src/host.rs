@@ -1,8 +1,14 @@
 //! The host: runs many commands in one transaction, and answers when it is committed.
 
+#[cfg(any(feature = "grpc", feature = "kafka"))]
+mod asked;
 mod batch;
 mod delivery;
 mod erased;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

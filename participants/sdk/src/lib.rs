@@ -23,7 +23,11 @@ pub use amends_core::{
 pub use barrier::{COMMAND_CONFLICT, COMPENSATED_BEFORE, SUPERSEDED};
 pub use context::{EventContext, StepContext};
 pub use database::{Column, Database, DatabaseError, DriverError, Row, RowRef, SqliteDatabase, Transaction};
+#[cfg(feature = "grpc")]
+pub use host::grpc;
+#[cfg(feature = "kafka")]
+pub use host::kafka;
 pub use host::{Host, HostBuilder, INVALID_INPUT, INVALID_OUTPUT, ReplySink, UNKNOWN_COMMAND};
 pub use step::{Step, StepError};
-pub use subscription::{DeliverError, Subscriber, Subscriptions};
+pub use subscription::{DeliverError, PassedOver, Subscriber, Subscriptions};
 pub use value::Value;
