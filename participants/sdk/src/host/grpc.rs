@@ -14,8 +14,8 @@ use amends_proto::amends::v1::participant_service_server::ParticipantServiceServ
 use async_trait::async_trait;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -49,7 +49,7 @@ pub struct GrpcHost {
     shared: Arc<Shared>,
     routes: Routes,
     health: HealthReporter,
-    answering: JoinHandle<()>,
+    answering: AbortOnDropHandle<()>,
     hurry: CancellationToken,
 }
 
@@ -82,7 +82,8 @@ impl GrpcHost {
         let (asked, open) = (Asked::default(), Semaphore::new(OPEN_MAX));
         let shared = Arc::new(Shared { served, asked, commands: RwLock::new(Some(sender)), open });
         let hurry = CancellationToken::new();
-        let answering = tokio::spawn(answer(commands, Arc::new(Replies(Arc::clone(&shared))), hurry.clone()));
+        let answering = answer(commands, Arc::new(Replies(Arc::clone(&shared))), hurry.clone());
+        let answering = AbortOnDropHandle::new(tokio::spawn(answering));
         let (health, health_service) = health_reporter();
         let service = ParticipantServiceServer::new(service::Participant(Arc::clone(&shared)));
         health.set_serving::<ParticipantServiceServer<service::Participant>>().await;
@@ -104,7 +105,6 @@ impl GrpcHost {
         if tokio::time::timeout(GRACE, &mut answering).await.is_err() {
             tracing::warn!("not all commands were answered in time; they come again");
             self.hurry.cancel();
-            answering.abort();
         }
     }
 }

@@ -53,3 +53,6 @@ pub enum WorkerError {
     #[error("{0} has ended without being told to")]
     Ended(&'static str),
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use amends_core::{Outcome, Payload, Timestamp};
 use amends_sdk::kafka::{DEAD_LETTERS, INVALID_COMMAND};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 
-use crate::bus::{Bus, Reader, command, header, saga_id, to_headers};
+use crate::bus::{Bus, Reader, command, header, saga_id, to_headers, unique};
 use crate::worker::{Worker, done, done_with};
 
 /// A good command's headers without one of them.
@@ -71,6 +71,7 @@ async fn a_reply_that_nobody_takes_becomes_a_dead_letter() {
     bus.put_command(0, &command(1), ReplyTo { partition: 99, ..bus.reply_to(1) });
     bus.put_command(0, &command(2), bus.reply_to(2));
     bus.put_command(0, &command(3), bus.reply_to(3));
+    bus.put_command(0, &command(4), ReplyTo { topic: unique("nowhere"), partition: 0 });
     bus.flush();
     let worker = Worker::start(&bus, |mut commands, sink, _| async move {
         while let Some(command) = commands.recv().await {
@@ -80,11 +81,12 @@ async fn a_reply_that_nobody_takes_becomes_a_dead_letter() {
         }
     });
     assert_eq!(bus.replies().replies(1)[0].1.saga_id, saga_id(3));
-    let mut letters = Reader::new(DEAD_LETTERS).letters_of(&bus.commands(), 2);
+    let mut letters = Reader::new(DEAD_LETTERS).letters_of(&bus.commands(), 3);
     letters.sort_by_key(|letter| header(letter, "amends-source-offset"));
     let code = |letter| header(letter, record::header::ERROR_CODE).unwrap();
-    assert_eq!(letters.iter().map(code).collect::<Vec<_>>(), ["REPLY_UNDELIVERABLE", "REPLY_UNDELIVERABLE"]);
-    assert_eq!((letters[0].payload(), letters[1].payload()), (Some(b"null".as_slice()), None));
+    assert_eq!(letters.iter().map(code).collect::<Vec<_>>(), ["REPLY_UNDELIVERABLE"; 3]);
+    let values: Vec<Option<&[u8]>> = letters.iter().map(|letter| letter.payload()).collect();
+    assert_eq!(values, [Some(b"null".as_slice()), None, Some(b"null")]);
     assert_eq!(letters[1].key().unwrap(), saga_id(2).to_string().as_bytes());
     bus.all_committed(&bus.commands(), &bus.group()).await;
     worker.stop().await;

@@ -4,6 +4,7 @@ use amends_core::{Failure, Operation, Outcome, Payload};
 use amends_proto::amends::v1 as proto;
 use amends_proto::amends::v1::participant_service_client::ParticipantServiceClient;
 use amends_proto::amends::v1::reply::Outcome as ProtoOutcome;
+use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;

@@ -49,15 +49,22 @@ impl KafkaConfig {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("allow.auto.create.topics", "false")
-            .set("linger.ms", "1")
+            // Enough for the replies of one batch to leave together: they are produced in one go.
+            .set("linger.ms", "0.5")
             .set("delivery.timeout.ms", "30000")
+            // A topic that is unknown for so long does not exist. Must be shorter than the timeout, which is tried again.
+            .set("topic.metadata.propagation.max.ms", "5000")
             .set("queue.buffering.max.kbytes", "65536");
         self.with_options(config)
     }
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "amends");
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", "amends")
+            // Brokers that come back are found this soon; sagas wait meanwhile.
+            .set("reconnect.backoff.max.ms", "1000");
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }

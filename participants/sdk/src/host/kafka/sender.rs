@@ -211,6 +211,7 @@ impl Deliveries {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidTopic);
         let failed = judge(code);
         if failed == Failed::Again {
+            self.notices.error(error, &error.to_string());
             return self.again(outgoing);
         }
         outgoing.refused += 1;
@@ -257,10 +258,7 @@ impl ProducerContext for Deliveries {
                 self.notices.well();
                 self.finish(&outgoing.ticket);
             }
-            Err((error, _)) => {
-                self.notices.error(error, &error.to_string());
-                self.not_delivered(outgoing, error);
-            }
+            Err((error, _)) => self.not_delivered(outgoing, error),
         }
     }
 }
