@@ -1,0 +1,90 @@
+//! From a message to a record kept bit for bit, and from a record to a reply or to what is wrong with it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use amends_core::Shard;
+use amends_core::record::read_reply;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+
+use crate::courier::{Poison, Source, SourceHeader, SourceRecord};
+use amends_core::Reply;
+
+/// On a reply that was sent on to its own partition: the one where it was found. It is sent on only once.
+pub(super) const REROUTED: &str = "amends-rerouted";
+
+/// The record cannot be read as a reply.
+pub(super) const INVALID_REPLY: &str = "INVALID_REPLY";
+
+/// The reply's saga belongs to another shard, and sending it on has not helped.
+pub(super) const MISROUTED: &str = "MISROUTED";
+
+/// Stands for a header's name that is no text.
+const UNREADABLE_NAME: &str = "\u{fffd}";
+
+/// Keeps a message.
+pub(super) fn source_record(message: &BorrowedMessage<'_>) -> SourceRecord {
+    SourceRecord {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: message.headers().map(source_headers).unwrap_or_default(),
+    }
+}
+
+fn source_headers(headers: &impl Headers) -> Vec<SourceHeader> {
+    let keep = |index| {
+        let header = headers.try_get(index)?;
+        Some(SourceHeader { name: header.key.to_owned(), value: header.value.map(<[u8]>::to_vec) })
+    };
+    let all = || (0..headers.count()).filter_map(keep).collect();
+    // The library panics over a name that is not UTF-8, and has no other way to it. A record must not stop its shard
+    // (I35), so such a header is kept as one that says so; nobody who speaks our protocol writes one.
+    catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| {
+        let one = |index| catch_unwind(AssertUnwindSafe(|| keep(index)));
+        let unreadable = || Some(SourceHeader { name: UNREADABLE_NAME.to_owned(), value: None });
+        (0..headers.count()).filter_map(|index| one(index).unwrap_or_else(|_| unreadable())).collect()
+    })
+}
+
+/// What a record turns out to be.
+pub(super) enum Verdict {
+    /// A reply to a saga of this shard.
+    Reply(Reply),
+    /// One to a saga of another; not sent on yet.
+    Elsewhere(Shard),
+    /// Neither.
+    Poison(Poison),
+}
+
+/// Judges a record found in the partition of `shard`.
+pub(super) fn judge(source: &Source, shard: Shard, shards: u16) -> Verdict {
+    let header = |name: &str| find(source, name);
+    let reply = match read_reply(header, source.value.as_deref()) {
+        Ok(reply) => reply,
+        Err(invalid) => return Verdict::Poison(poison(source, INVALID_REPLY, invalid.to_string())),
+    };
+    let right = Shard::of(reply.saga_id, shards);
+    if right == shard {
+        Verdict::Reply(reply)
+    } else if find(source, REROUTED).is_none() {
+        Verdict::Elsewhere(right)
+    } else {
+        let message = format!("saga {} belongs to partition {right}, but was sent on to {shard}", reply.saga_id);
+        Verdict::Poison(poison(source, MISROUTED, message))
+    }
+}
+
+/// The last header of a name is the one that counts, as in Kafka's own clients.
+fn find<'s>(source: &'s SourceRecord, name: &str) -> Option<&'s [u8]> {
+    let header = source.headers.iter().rev().find(|header| header.name == name);
+    header.and_then(|header| header.value.as_deref())
+}
+
+/// A record that is no reply to anything.
+pub(super) fn poison(source: &Source, code: &'static str, message: String) -> Poison {
+    Poison { source: Arc::clone(source), code, message }
+}

@@ -1,0 +1,8 @@
+//! The courier over Kafka against a real broker: the one that `AMENDS_BUS` names.
+
+mod admin;
+mod conforms;
+mod halts;
+mod outgoing;
+mod replies;
+mod support;
