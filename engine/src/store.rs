@@ -4,8 +4,14 @@
 //! owns what; [`Archive`] is what queries read; [`TopicBook`] remembers the broker's topics. One conformance suite
 //! defines right for every implementation.
 
+mod batch;
 pub mod conformance;
+mod listed;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
+mod token;
+mod transitions;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -21,7 +21,6 @@ mod sagas;
 mod shards;
 #[cfg(test)]
 mod tests;
-mod token;
 mod topics;
 
 use std::fs::File;
@@ -318,11 +317,5 @@ async fn with_journals(
     connection: &mut SqliteConnection,
     rows: Vec<(i64, SagaRow)>,
 ) -> Result<Vec<StoredSaga>, StoreError> {
-    let numbers: Vec<_> = rows.iter().map(|(number, row)| (*number, row.id)).collect();
-    let mut journals = journal::whole(connection, &numbers).await?;
-    let joined = rows.into_iter().map(|(number, row)| {
-        let (journal, unreadable) = journals.remove(&number).unwrap_or_default();
-        StoredSaga { row, journal, unreadable }
-    });
-    Ok(joined.collect())
+    Ok(journal::whole(connection, &rows).await?.join(rows))
 }

@@ -1,5 +1,18 @@
 -- What the engine writes on its way: who owns a shard, the sagas, and the journal that is the truth about them.
 
+-- Ends a statement that contradicts what is stored. SQL has no other way to stop in the middle.
+CREATE FUNCTION refuse(state TEXT, why TEXT) RETURNS BIGINT LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = why;
+END
+$$;
+
+CREATE FUNCTION refuse_statement() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'restrict_violation', MESSAGE = TG_ARGV[0];
+END
+$$;
+
 -- One row per shard, their number fixed at install. The epoch is the only proof of ownership: every commit locks and
 -- compares it. The pages are kept half empty so that the marks, moved by every commit, are updated in place.
 CREATE TABLE shards (
@@ -13,33 +26,43 @@ CREATE TABLE shards (
     published_head BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
--- The journal names a saga by its number instead of its id: ids that clients' keys derive are random, and after each
--- checkpoint Postgres logs a whole page for every random place of an index that a commit touches.
+-- I22, I27: epochs and marks only go up. The one exception is a topic of replies that was made anew: its offsets begin
+-- at 0 again, and every owner is fenced by a new epoch in the same statement.
+CREATE TRIGGER shards_only_up BEFORE UPDATE ON shards FOR EACH ROW
+WHEN (NEW.epoch < OLD.epoch OR NEW.journal_head < OLD.journal_head OR NEW.published_head < OLD.published_head
+      OR (NEW.reply_cursor < OLD.reply_cursor AND NOT (NEW.reply_cursor = 0 AND NEW.epoch > OLD.epoch)))
+EXECUTE FUNCTION refuse_statement('the epoch and the marks of a shard only go up');
+
+-- Tells sagas apart that were accepted within one millisecond.
+CREATE SEQUENCE saga_numbers AS INTEGER MINVALUE 0 MAXVALUE 1048575 CYCLE CACHE 256;
+
+-- A saga's number is the millisecond of its start, shifted by 20 bits, and 20 bits of the sequence: one index serves
+-- as the primary key and as the order of every list, newest first. The journal names a saga by its number instead of its
+-- id, since ids that clients' keys derive are random, and after each checkpoint Postgres logs a whole page for every
+-- random place of an index that a commit touches. Wide columns come first, so that nothing is lost to alignment.
 CREATE TABLE sagas (
-    number        BIGINT  GENERATED ALWAYS AS IDENTITY (CACHE 1000) PRIMARY KEY,
-    saga_id       UUID    NOT NULL UNIQUE,
-    shard         INTEGER NOT NULL,
-    saga_type     TEXT    NOT NULL,
-    version       BIGINT  NOT NULL,
-    key           TEXT,
-    digest        UUID    NOT NULL,
+    number        BIGINT  PRIMARY KEY,
     started_at    BIGINT  NOT NULL,
-    status        TEXT    NOT NULL
-                  CHECK (status IN ('running', 'compensating', 'parked', 'completed', 'compensated')),
+    updated_at    BIGINT  NOT NULL,
+    next_at       BIGINT,
+    saga_id       UUID    NOT NULL UNIQUE,
+    digest        UUID    NOT NULL,
+    shard         INTEGER NOT NULL,
+    version       INTEGER NOT NULL,
+    attempt       INTEGER NOT NULL,
     paused        BOOLEAN NOT NULL,
     overdue       BOOLEAN NOT NULL,
-    updated_at    BIGINT  NOT NULL,
+    saga_type     TEXT    NOT NULL,
+    key           TEXT,
+    status        TEXT    NOT NULL
+                  CHECK (status IN ('running', 'compensating', 'parked', 'completed', 'compensated')),
     step          TEXT,
-    attempt       BIGINT  NOT NULL,
-    next_at       BIGINT,
     error_code    TEXT,
     error_message TEXT
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 90);
 
--- Lists are newest first by started_at, then number.
-CREATE INDEX sagas_started ON sagas (started_at, number);
-
--- Small whatever the archive holds: recovery, and lists of what is on its way or stuck.
+-- Small whatever the archive holds: recovery, and lists of what is on its way or stuck. That it is ordered by the time
+-- first makes it the only index that can give these lists in their order, so the planner has no worse choice.
 CREATE INDEX sagas_unfinished ON sagas (started_at, number, shard)
     WHERE status IN ('running', 'compensating', 'parked');
 
@@ -47,24 +70,18 @@ CREATE INDEX sagas_unfinished ON sagas (started_at, number, shard)
 CREATE INDEX sagas_troubled ON sagas (started_at, number) WHERE status = 'compensated' OR error_code IS NOT NULL;
 
 -- I4: terminal is absorbing.
-CREATE FUNCTION sagas_terminal() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'a saga that has ended stays as it is' USING ERRCODE = 'restrict_violation';
-END
-$$;
-
 CREATE TRIGGER sagas_terminal BEFORE UPDATE OF status ON sagas FOR EACH ROW
 WHEN (OLD.status IN ('completed', 'compensated') AND NEW.status <> OLD.status)
-EXECUTE FUNCTION sagas_terminal();
+EXECUTE FUNCTION refuse_statement('a saga that has ended stays as it is');
 
 -- One row per transition, appended. No foreign key to sagas: it would lock and check a row per append, and the
 -- append finds the number there anyway.
 CREATE TABLE journal (
-    shard    INTEGER  NOT NULL,
-    position BIGINT   NOT NULL,
     saga     BIGINT   NOT NULL,
-    seq      BIGINT   NOT NULL,
+    position BIGINT   NOT NULL,
     at       BIGINT   NOT NULL,
+    shard    INTEGER  NOT NULL,
+    seq      INTEGER  NOT NULL,
     format   SMALLINT NOT NULL,
     events   TEXT     NOT NULL,
     PRIMARY KEY (shard, position),
@@ -72,14 +89,20 @@ CREATE TABLE journal (
 );
 
 -- I5: the journal is append-only. Per statement, so that an append pays nothing.
-CREATE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE TRIGGER journal_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON journal
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_statement('the journal is append-only');
+
+-- The step that the last event of a transition about a step is about, and its sends if the event counts them. An event
+-- is an object with one member, named after its kind. What cannot be read is passed over: one broken journal must not
+-- break every list. A text in JSON may hold \u0000, which Postgres refuses to read.
+CREATE FUNCTION last_step(events TEXT, OUT step TEXT, OUT attempt BIGINT) LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'the journal is append-only' USING ERRCODE = 'restrict_violation';
+    SELECT fact.value ->> 'step', (fact.value ->> 'attempt')::BIGINT INTO step, attempt
+    FROM json_array_elements(replace(events, '\u0000', '\ufffd')::JSON) WITH ORDINALITY AS event (value, place),
+         json_each(CASE json_typeof(event.value) WHEN 'object' THEN event.value ELSE '{}' END) AS fact
+    WHERE json_typeof(fact.value) = 'object' AND fact.value ->> 'step' IS NOT NULL
+    ORDER BY event.place DESC LIMIT 1;
+EXCEPTION WHEN data_exception OR syntax_error_or_access_rule_violation THEN
+    step := NULL;
 END
 $$;
-
-CREATE TRIGGER journal_update BEFORE UPDATE ON journal
-FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only();
-
-CREATE TRIGGER journal_delete BEFORE DELETE OR TRUNCATE ON journal
-FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only();

@@ -3,7 +3,7 @@
 -- A definition never changes under one version.
 CREATE TABLE definitions (
     saga_type TEXT   NOT NULL,
-    version   BIGINT NOT NULL,
+    version   INTEGER NOT NULL,
     checksum  UUID   NOT NULL,
     source    TEXT   NOT NULL,
     PRIMARY KEY (saga_type, version)
@@ -16,7 +16,7 @@ CREATE TABLE dead_letters (
     shard         INTEGER NOT NULL,
     step          TEXT    NOT NULL,
     operation     TEXT    NOT NULL CHECK (operation IN ('execute', 'compensate')),
-    attempts      BIGINT  NOT NULL,
+    attempts      INTEGER NOT NULL,
     error_code    TEXT    NOT NULL,
     error_message TEXT    NOT NULL,
     at            BIGINT  NOT NULL,

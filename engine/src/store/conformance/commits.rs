@@ -7,7 +7,7 @@ use amends_core::{Epoch, Millis, Shard, Status, Timestamp};
 
 use super::Subject;
 use super::fixture::{COMPLETED, PAID, Scribe, id, letter, mark, owner, saga, shards, state, written};
-use crate::store::{Archive, AuditEntry, Batch, Leases, Store, StoreError};
+use crate::store::{Archive, AuditEntry, Batch, DeadLetter, Leases, Store, StoreError};
 
 pub(super) async fn an_old_epoch_writes_nothing(subject: &impl Subject) {
     let store = subject.store();
@@ -15,7 +15,7 @@ pub(super) async fn an_old_epoch_writes_nothing(subject: &impl Subject) {
     let leases = store.claim(&owner(1), &[Shard(1)], Millis(60_000)).await.expect("a claim");
     assert_eq!(leases[0].epoch, Epoch(2));
     scribe.start(&saga(1, 1, 5));
-    scribe.batch.dead_letters.push(letter(1, 5));
+    scribe.batch.dead_letters.push(DeadLetter { shard: Shard(1), ..letter(1, 5) });
     assert!(matches!(scribe.commit().await, Err(StoreError::Fenced(Shard(1)))));
     assert_eq!(written(subject).await, [0; 5]);
     // An epoch from the future is no proof either, nor is one of a shard that does not exist.

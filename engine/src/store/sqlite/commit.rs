@@ -45,21 +45,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Turns a batch into statements, for a store of that many shards. Refuses one that writes to a shard whose epoch
-    /// it does not bring (I28).
+    /// Turns a batch into statements, for a store of that many shards.
     pub(super) fn new(batch: &Batch, shards: u16) -> Result<Self, StoreError> {
-        let marks: Vec<_> = batch.shards.iter().map(|mark| (mark.shard, mark.epoch)).collect();
-        if !marks.is_sorted_by(|one, next| one.0 < next.0) {
-            return Err(StoreError::Conflict("the shards of the batch are not in ascending order".to_owned()));
-        }
-        if let Some((unknown, _)) = marks.last().filter(|last| last.0.0 >= shards) {
-            return Err(StoreError::Fenced(*unknown));
-        }
-        let journal_shards = batch.journal.iter().map(|row| row.shard);
-        let mut written = journal_shards.chain(batch.started.iter().map(|row| row.shard));
-        if let Some(shard) = written.find(|shard| !marks.iter().any(|mark| mark.0 == *shard)) {
-            return Err(StoreError::Conflict(format!("the batch writes to shard {shard} without its epoch")));
-        }
+        batch.check(shards)?;
+        let marks = batch.shards.iter().map(|mark| (mark.shard, mark.epoch)).collect();
         let (parameters, meanings) = (Parameters::default(), vec![Meaning::Error]);
         let mut plan = Self { sql: BEGIN.to_owned(), parameters, meanings, marks };
         shards::fence(&mut plan, &batch.shards);

@@ -10,7 +10,7 @@ use super::bulk::Bulk;
 use super::commit::Plan;
 use super::decode::{optional_saga_id, optional_word, step, uuid};
 use super::error::store_error;
-use super::token::Token;
+use crate::store::token::Token;
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Page, StoreError};
 
 static INSERT: LazyLock<Bulk> = LazyLock::new(|| {

@@ -1,9 +1,8 @@
 //! The table `journal`: one row per transition, append-only.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use amends_core::{JOURNAL_FORMAT, SagaId, Shard, Timestamp, Transition};
+use amends_core::{Shard, Timestamp};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, query};
 
@@ -11,7 +10,8 @@ use super::bulk::Bulk;
 use super::commit::Plan;
 use super::decode::saga_id;
 use super::error::store_error;
-use crate::store::{JournalRow, StoreError};
+use crate::store::transitions::{Journals, RawTransition};
+use crate::store::{JournalRow, SagaRow, StoreError};
 
 /// Each row looks its saga up; one without a saga fails, since its number cannot be NULL.
 pub(super) static APPEND: LazyLock<Bulk> = LazyLock::new(|| {
@@ -68,11 +68,8 @@ fn journal_row(row: &SqliteRow, shard: Shard) -> sqlx::Result<JournalRow> {
     })
 }
 
-/// The whole journals of some sagas, by their numbers: what can be read of each, and why the rest cannot.
-pub(super) async fn whole(
-    connection: &mut SqliteConnection,
-    sagas: &[(i64, SagaId)],
-) -> Result<HashMap<i64, (Vec<Transition>, Option<String>)>, StoreError> {
+/// The whole journals of some sagas.
+pub(super) async fn whole(connection: &mut SqliteConnection, sagas: &[(i64, SagaRow)]) -> Result<Journals, StoreError> {
     let numbers: Vec<i64> = sagas.iter().map(|(number, _)| *number).collect();
     let rows = query(
         "SELECT saga, seq, at, format, events FROM journal
@@ -82,41 +79,19 @@ pub(super) async fn whole(
     .fetch_all(connection)
     .await
     .map_err(store_error)?;
-    let mut journals: HashMap<i64, (Vec<Transition>, Option<String>)> = HashMap::with_capacity(sagas.len());
+    let mut journals = Journals::of(sagas);
     for row in &rows {
-        let saga: i64 = row.try_get("saga").map_err(store_error)?;
-        let (journal, unreadable) = journals.entry(saga).or_default();
-        if unreadable.is_some() {
-            continue;
-        }
-        let next = journal.len() as u64 + 1;
-        match transition(row, next) {
-            Ok(transition) => journal.push(transition),
-            Err(wrong) => {
-                let id = sagas.iter().find(|(number, _)| *number == saga).map(|(_, id)| id.to_string());
-                *unreadable = Some(format!("journal of saga {}, row {next}: {wrong}", id.unwrap_or_default()));
-            }
-        }
+        journals.push(&raw(row).map_err(store_error)?);
     }
     Ok(journals)
 }
 
-fn transition(row: &SqliteRow, next: u64) -> Result<Transition, String> {
-    let text = |error: sqlx::Error| error.to_string();
-    let seq = row.try_get::<i64, _>("seq").map_err(text)?.cast_unsigned();
-    if seq != next {
-        return Err(format!("number {seq} follows"));
-    }
-    let format: i16 = row.try_get("format").map_err(text)?;
-    if format != JOURNAL_FORMAT {
-        return Err(format!("format {format} is not known"));
-    }
-    let events: &str = row.try_get("events").map_err(text)?;
-    Ok(Transition {
-        seq,
-        at: Timestamp(row.try_get("at").map_err(text)?),
-        // The parser's own words may quote what a client sent (I37).
-        events: serde_json::from_str(events)
-            .map_err(|error| format!("its events are not known to this program, from column {}", error.column()))?,
+fn raw(row: &SqliteRow) -> sqlx::Result<RawTransition<'_>> {
+    Ok(RawTransition {
+        saga: row.try_get("saga")?,
+        seq: row.try_get("seq")?,
+        at: row.try_get("at")?,
+        format: row.try_get("format")?,
+        events: row.try_get("events")?,
     })
 }

@@ -1,17 +1,15 @@
 //! Pages of sagas. Every query names the index that it walks, so that none reads the whole archive by accident.
 
-use amends_core::{SagaId, Status, Timestamp};
+use amends_core::{SagaId, Status};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::decode::step;
 use super::error::store_error;
-use super::token::Token;
 use super::{definitions, sagas};
+use crate::store::listed::{self, TOTAL_MAX};
+use crate::store::token::Token;
 use crate::store::{Page, SagaFilter, SagaPage, SagaRow, StoreError};
-
-/// Counting stops here: a footer that says "more than" is enough, and the count stays cheap.
-const TOTAL_MAX: i64 = 10_000;
 
 /// When a saga last moved. Its row may be older: a saga that goes from step to step does not rewrite it.
 macro_rules! moved_at {
@@ -79,7 +77,7 @@ pub(super) async fn list(
 
     let mut sql = count_query(filter, named.as_deref());
     let total: i64 = sql.build_query_scalar().fetch_one(connection).await.map_err(store_error)?;
-    Ok(SagaPage { rows, next, total: if total > TOTAL_MAX { -1 } else { total } })
+    Ok(SagaPage { rows, next, total: listed::total(total) })
 }
 
 /// The rows of a page and the one after it.
@@ -115,15 +113,9 @@ async fn named(connection: &mut SqliteConnection, filter: &SagaFilter) -> sqlx::
     }
 }
 
-/// Whether a filter leaves unfinished sagas only.
-fn is_unfinished(filter: &SagaFilter) -> bool {
-    let statuses = !filter.statuses.is_empty() && !filter.statuses.iter().any(|status| status.is_terminal());
-    statuses || filter.step.is_some() || filter.retrying || filter.stuck_since.is_some()
-}
-
 /// Adds the index to walk and the conditions; all texts of the caller's are bound.
 fn conditions(sql: &mut QueryBuilder<Sqlite>, filter: &SagaFilter, named: Option<&[SagaId]>) {
-    let unfinished = is_unfinished(filter);
+    let unfinished = filter.is_unfinished();
     if let Some(ids) = named {
         sql.push(" WHERE saga_id IN (SELECT unhex(value) FROM json_each(").push_bind(sagas::id_list(ids)).push("))");
     } else if unfinished {
@@ -183,17 +175,7 @@ fn troubles(sql: &mut QueryBuilder<Sqlite>, filter: &SagaFilter) {
 /// Reads a row, brought up to date from the journal.
 fn current(row: &SqliteRow) -> sqlx::Result<(i64, SagaRow)> {
     let (number, mut saga) = sagas::numbered(row)?;
-    let state = &mut saga.state;
-    let moved_at: Option<i64> = row.try_get("moved_at")?;
-    let moved_on = moved_at.is_some_and(|at| at > state.updated_at.0);
-    if moved_on {
-        state.updated_at = Timestamp(moved_at.unwrap_or_default());
-        state.next_at = None;
-    }
-    if (moved_on || state.step.is_none()) && !state.status.is_terminal() {
-        // Some events do not count sends; there has been at least one.
-        state.attempt = row.try_get::<Option<u32>, _>("current_attempt")?.unwrap_or(state.attempt.max(1));
-        state.step = step(row, "current_step")?;
-    }
+    let attempt = row.try_get("current_attempt")?;
+    saga.bring_up_to_date(row.try_get("moved_at")?, step(row, "current_step")?, attempt);
     Ok((number, saga))
 }

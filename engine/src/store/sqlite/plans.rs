@@ -5,9 +5,9 @@ use rstest::rstest;
 use sqlx::{AssertSqlSafe, Row, query};
 
 use super::bulk::Bulk;
-use super::token::Token;
 use super::{SqliteStore, connection, journal, list, sagas, shards};
 use crate::store::SagaFilter;
+use crate::store::token::Token;
 
 async fn plan(sql: &str) -> String {
     let store = SqliteStore::open(":memory:", 4).await.unwrap();

@@ -2,7 +2,7 @@
 
 use amends_core::Timestamp;
 
-use crate::store::StoreError;
+use super::StoreError;
 
 /// The last row of a page, in the order of its list: newest first, and what was written later first.
 #[derive(Clone, Copy)]

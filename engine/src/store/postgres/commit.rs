@@ -1,0 +1,134 @@
+//! The one transaction that writes: all of a batch or nothing.
+//!
+//! It is one statement, and so one message to the server and one back: with a transaction of several statements, most of
+//! a small commit's time was the network's. Its parts are data-modifying WITH queries, one of each table:
+//!
+//! - `fence` updates the rows of the batch's shards, in their order. That locks them, and compares their epochs: a
+//!   statement sees the rows as they were when it began, but an update that had to wait for another transaction looks at
+//!   its row again as that one left it (READ COMMITTED), so the epoch compared is the one that is stored when the lock is
+//!   held. Another epoch ends the statement.
+//! - Every other part reads `passed`, which is there when the fence has let all shards through. Nothing is written, and
+//!   no other lock is waited for, before the shards are locked.
+//! - What the parts do not see is each other's rows. Journal rows of sagas that start in the same batch take their
+//!   numbers from `numbers`; changes of such sagas are made to the rows before they are sent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use amends_core::SagaId;
+use sqlx::postgres::{PgArguments, PgConnection, PgHasArrayType, Postgres};
+use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, Type, query_with};
+
+use super::{audit, dead_letters, journal, sagas, shards};
+use crate::store::{Batch, StoreError};
+
+/// The parts beside the fence, in the order in which they run; each batch has those that it has rows for.
+const PARTS: [(Part, &str); 6] = [
+    (Part::Numbers, sagas::NUMBERS),
+    (Part::Started, sagas::INSERT),
+    (Part::Journal, journal::APPEND),
+    (Part::Changed, sagas::UPDATE),
+    (Part::Letters, dead_letters::INSERT),
+    (Part::Audit, audit::INSERT),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Numbers,
+    Started,
+    Journal,
+    Changed,
+    Letters,
+    Audit,
+}
+
+impl Part {
+    fn is_in(self, batch: &Batch) -> bool {
+        match self {
+            Self::Numbers => !batch.started.is_empty() || !batch.journal.is_empty(),
+            Self::Started => !batch.started.is_empty(),
+            Self::Journal => !batch.journal.is_empty(),
+            Self::Changed => !batch.changed.is_empty(),
+            Self::Letters => !batch.dead_letters.is_empty(),
+            Self::Audit => !batch.audit.is_empty(),
+        }
+    }
+}
+
+/// One text for every set of parts. Each is prepared when a connection first needs it; a batch needs a handful.
+static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let sets = 0..1_usize << PARTS.len();
+    sets.map(|set| text(|at| set & (1 << at) != 0)).collect()
+});
+
+/// Puts the parts together that `has` says.
+fn text(has: impl Fn(usize) -> bool) -> String {
+    let mut sql = format!("WITH {}", shards::FENCE);
+    for (_, (_, part)) in PARTS.iter().enumerate().filter(|(at, _)| has(*at)) {
+        sql.push_str(", ");
+        sql.push_str(part);
+    }
+    let changes = PARTS.iter().position(|(part, _)| *part == Part::Changed).is_some_and(&has);
+    sql.push_str(if changes { sagas::CHECK } else { shards::CHECK });
+    sql
+}
+
+/// The statement for a batch.
+pub(super) fn statement(batch: &Batch) -> &'static str {
+    let bits = PARTS.iter().enumerate().map(|(at, (part, _))| usize::from(part.is_in(batch)) << at);
+    &TEXTS[bits.sum::<usize>()]
+}
+
+/// Collects the parameters: every column of every part is an array, in the same order for all texts, so that a part's
+/// numbers are fixed. Those of parts that are not there are empty.
+#[derive(Default)]
+pub(super) struct Columns(PgArguments);
+
+impl Columns {
+    /// Adds the next column.
+    pub(super) fn push<'t, T>(&mut self, values: impl IntoIterator<Item = T>)
+    where
+        T: Encode<'t, Postgres> + Type<Postgres> + PgHasArrayType + 't,
+    {
+        let values: Vec<T> = values.into_iter().collect();
+        // Only an encoder can fail, and those of numbers, texts and ids do not.
+        if let Err(error) = self.0.add(values) {
+            unreachable!("numbers, texts and ids can be encoded: {error}");
+        }
+    }
+}
+
+/// A batch whose changes of sagas that it starts itself are in their rows. Mostly it is that already.
+pub(super) fn merged(batch: Arc<Batch>) -> Result<Arc<Batch>, StoreError> {
+    if batch.started.is_empty() || batch.changed.is_empty() {
+        return Ok(batch);
+    }
+    let places: HashMap<SagaId, usize> = batch.started.iter().enumerate().map(|(at, row)| (row.id, at)).collect();
+    if !batch.changed.iter().any(|change| places.contains_key(&change.id)) {
+        return Ok(batch);
+    }
+    let mut batch = Arc::unwrap_or_clone(batch);
+    let (own, others): (Vec<_>, Vec<_>) = batch.changed.drain(..).partition(|change| places.contains_key(&change.id));
+    batch.changed = others;
+    for change in own {
+        let row = &mut batch.started[places[&change.id]];
+        if row.state.status.is_terminal() {
+            return Err(StoreError::Conflict(sagas::ENDED.to_owned()));
+        }
+        row.state = change;
+    }
+    Ok(Arc::new(batch))
+}
+
+/// Sends a batch. When this returns, it is committed, or the error says what is known of it.
+pub(super) async fn send(connection: &mut PgConnection, batch: &Batch) -> sqlx::Result<()> {
+    let mut columns = Columns::default();
+    shards::bind_fence(&mut columns, &batch.shards);
+    sagas::bind_started(&mut columns, &batch.started);
+    journal::bind(&mut columns, &batch.journal, &batch.started);
+    sagas::bind_changed(&mut columns, &batch.changed);
+    dead_letters::bind(&mut columns, &batch.dead_letters);
+    audit::bind(&mut columns, &batch.audit);
+    connection.execute(query_with(AssertSqlSafe(statement(batch)), columns.0)).await?;
+    Ok(())
+}
