@@ -215,13 +215,9 @@ impl TopicBook for PostgresStore {
 
 #[async_trait]
 impl Archive for PostgresStore {
-    async fn saga(&self, id: SagaId) -> Result<Option<StoredSaga>, StoreError> {
+    async fn sagas(&self, ids: &[SagaId]) -> Result<Vec<StoredSaga>, StoreError> {
         let session = self.0.readers.take().await?;
-        let stored = session.run(async |connection| whole(connection, id).await).await?;
-        match stored {
-            Some(StoredSaga { unreadable: Some(why), .. }) => Err(StoreError::Corrupt(why)),
-            found => Ok(found),
-        }
+        session.run(async |connection| whole(connection, ids).await).await
     }
 
     async fn by_suffix(&self, suffix: &str) -> Result<Vec<SagaId>, StoreError> {
@@ -288,10 +284,10 @@ async fn load(connection: &mut PgConnection, ids: &[SagaId]) -> sqlx::Result<Vec
     Ok(stored)
 }
 
-async fn whole(connection: &mut PgConnection, id: SagaId) -> sqlx::Result<Option<StoredSaga>> {
+async fn whole(connection: &mut PgConnection, ids: &[SagaId]) -> sqlx::Result<Vec<StoredSaga>> {
     let mut snapshot = connection.begin_with(SNAPSHOT).await?;
-    let rows = sagas::by_id(&mut snapshot, &[id]).await?;
+    let rows = sagas::by_id(&mut snapshot, ids).await?;
     let stored = journal::whole(&mut snapshot, &rows).await?.join(rows);
     snapshot.commit().await?;
-    Ok(stored.into_iter().next())
+    Ok(stored)
 }

@@ -265,16 +265,13 @@ impl TopicBook for SqliteStore {
 
 #[async_trait]
 impl Archive for SqliteStore {
-    async fn saga(&self, id: SagaId) -> Result<Option<StoredSaga>, StoreError> {
+    async fn sagas(&self, ids: &[SagaId]) -> Result<Vec<StoredSaga>, StoreError> {
         let mut reader = self.reader().await?;
         let mut snapshot = reader.connection()?.begin().await.map_err(store_error)?;
-        let rows = sagas::by_id(&mut snapshot, &[id]).await.map_err(store_error)?;
+        let rows = sagas::by_id(&mut snapshot, ids).await.map_err(store_error)?;
         let stored = with_journals(&mut snapshot, rows).await?;
         snapshot.commit().await.map_err(store_error)?;
-        match stored.into_iter().next() {
-            Some(StoredSaga { unreadable: Some(why), .. }) => Err(StoreError::Corrupt(why)),
-            found => Ok(found),
-        }
+        Ok(stored)
     }
 
     async fn by_suffix(&self, suffix: &str) -> Result<Vec<SagaId>, StoreError> {
