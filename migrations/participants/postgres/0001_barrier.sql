@@ -1,8 +1,8 @@
 -- What this participant has done, and answered, for each step of each saga. Written in the transaction of the effect.
 CREATE TABLE barrier (
     saga_id        UUID    NOT NULL,
-    step           TEXT    NOT NULL,
-    operation      TEXT    NOT NULL CHECK (operation IN ('execute', 'compensate')),
+    step           TEXT COLLATE "C" NOT NULL,
+    operation      TEXT COLLATE "C" NOT NULL CHECK (operation IN ('execute', 'compensate')),
     revision       BIGINT  NOT NULL,
     -- 'compensation': a tombstone on the execute key. It came before the command, which from then on is too late.
     origin         TEXT    NOT NULL CHECK (origin IN ('own', 'compensation')),

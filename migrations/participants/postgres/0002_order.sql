@@ -1,8 +1,8 @@
 -- Orders.
 CREATE TABLE orders (
-    order_id    TEXT   NOT NULL PRIMARY KEY,
+    order_id    TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     saga_id     TEXT   NOT NULL,
-    user_id     TEXT   NOT NULL,
+    user_id     TEXT COLLATE "C" NOT NULL,
     currency    TEXT   NOT NULL,
     total       BIGINT NOT NULL CHECK (total >= 0),
     items       TEXT   NOT NULL,

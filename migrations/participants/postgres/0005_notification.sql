@@ -1,10 +1,10 @@
 -- The outbox of messages: a row is a message sent. Its key allows one message of a kind per order (I18).
 CREATE TABLE notifications (
-    order_id        TEXT   NOT NULL,
-    template        TEXT   NOT NULL,
+    order_id        TEXT COLLATE "C" NOT NULL,
+    template        TEXT COLLATE "C" NOT NULL,
     notification_id TEXT   NOT NULL,
     saga_id         TEXT   NOT NULL,
-    user_id         TEXT   NOT NULL,
+    user_id         TEXT COLLATE "C" NOT NULL,
     channel         TEXT   NOT NULL,
     subject         TEXT   NOT NULL,
     body            TEXT   NOT NULL,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amends_core::{Command, CommandId, Failure, SagaId, StepName, Timestamp};
 
-use crate::database::{Row, Transaction};
+use crate::database::{DatabaseKind, Row, Transaction};
 use crate::step::StepError;
 use crate::value::Value;
 
@@ -38,6 +38,11 @@ impl<'a> StepContext<'a> {
     /// Runs one statement and returns all its rows.
     pub async fn fetch_all<R: Row>(&mut self, sql: &'static str, args: &[Value<'_>]) -> Result<Vec<R>, StepError> {
         Ok(self.transaction.fetch_all(sql, args).await?)
+    }
+
+    /// What the database runs on, for a statement that is worth writing twice.
+    pub const fn kind(&self) -> DatabaseKind {
+        self.transaction.kind()
     }
 
     /// The saga that asks.
@@ -120,6 +125,11 @@ impl<'a> EventContext<'a> {
     /// Runs one statement and returns all its rows.
     pub async fn fetch_all<R: Row>(&mut self, sql: &'static str, args: &[Value<'_>]) -> Result<Vec<R>, StepError> {
         Ok(self.transaction.fetch_all(sql, args).await?)
+    }
+
+    /// What the database runs on, for a statement that is worth writing twice.
+    pub const fn kind(&self) -> DatabaseKind {
+        self.transaction.kind()
     }
 
     /// The time to write into tables: one reading of the clock for the whole delivery.

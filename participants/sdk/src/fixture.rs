@@ -6,27 +6,58 @@ use serde::{Deserialize, Serialize};
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use crate::{Database, EventContext, Step, StepContext, StepError, Subscriber, Value};
+use crate::{Database, DatabaseKind, EventContext, Step, StepContext, StepError, Subscriber, Value};
 
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/participants/sqlite");
+/// The migrations of the built-in participants, the barrier's among them.
+pub(crate) fn migrations(kind: DatabaseKind) -> &'static Migrator {
+    static SQLITE: Migrator = sqlx::migrate!("../../migrations/participants/sqlite");
+    #[cfg(feature = "postgres")]
+    static POSTGRES: Migrator = sqlx::migrate!("../../migrations/participants/postgres");
+    match kind {
+        DatabaseKind::Sqlite => &SQLITE,
+        #[cfg(feature = "postgres")]
+        DatabaseKind::Postgres => &POSTGRES,
+    }
+}
 
-const TABLE: &str = "CREATE TABLE charge (saga_id BLOB NOT NULL, amount INTEGER NOT NULL CHECK (amount > -1000000))";
+const fn table(kind: DatabaseKind) -> &'static str {
+    match kind {
+        DatabaseKind::Sqlite => {
+            "CREATE TABLE charge (n INTEGER PRIMARY KEY, saga_id BLOB, amount INTEGER NOT NULL CHECK (amount > -1000000))"
+        }
+        #[cfg(feature = "postgres")]
+        DatabaseKind::Postgres => {
+            "CREATE TABLE charge (n BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, saga_id UUID, \
+             amount BIGINT NOT NULL CHECK (amount > -1000000))"
+        }
+    }
+}
 
 /// One line per charge and refund.
-pub(crate) const LEDGER: &str = "SELECT CAST(amount AS TEXT) FROM charge ORDER BY rowid";
+pub(crate) const LEDGER: &str = "SELECT CAST(amount AS TEXT) FROM charge ORDER BY n";
+
+/// A database of its own, with tables.
+pub(crate) async fn open(kind: DatabaseKind) -> Database {
+    let database = match kind {
+        DatabaseKind::Sqlite => Database::open_sqlite(":memory:").await,
+        #[cfg(feature = "postgres")]
+        DatabaseKind::Postgres => Database::open(&crate::testkit::scratch_postgres().await).await,
+    };
+    prepare(database.unwrap()).await
+}
 
 pub(crate) async fn memory() -> Database {
-    prepare(Database::open_sqlite(":memory:").await.unwrap()).await
+    open(DatabaseKind::Sqlite).await
 }
 
 pub(crate) async fn prepare(database: Database) -> Database {
-    database.migrate(&MIGRATIONS).await.unwrap();
-    database.execute(TABLE, &[]).await.unwrap();
+    database.migrate(migrations(database.kind())).await.unwrap();
+    database.execute(table(database.kind()), &[]).await.unwrap();
     database
 }
 
 pub(crate) async fn ledger(database: &Database) -> Vec<i64> {
-    let rows = database.fetch_all("SELECT amount FROM charge ORDER BY rowid", &[]).await.unwrap();
+    let rows = database.fetch_all("SELECT amount FROM charge ORDER BY n", &[]).await.unwrap();
     rows.into_iter().map(|(amount,): (i64,)| amount).collect()
 }
 
@@ -132,7 +163,7 @@ impl Subscriber for Scribe {
 
     async fn on_event(&self, cx: &mut EventContext<'_>, event: &DomainEvent) -> Result<(), StepError> {
         let number: i64 = event.payload.decode().unwrap();
-        cx.execute("INSERT INTO charge (saga_id, amount) VALUES (x'00', $1)", &[Value::Int(number)]).await?;
+        cx.execute("INSERT INTO charge (amount) VALUES ($1)", &[Value::Int(number)]).await?;
         match number {
             Self::REFUSED => Err(StepError::refused("UNLUCKY", "no such number here")),
             Self::TRY_AGAIN => Err(StepError::try_again("not now")),

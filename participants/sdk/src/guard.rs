@@ -9,8 +9,9 @@ use futures::FutureExt;
 
 use crate::step::StepError;
 
-/// Longest time that one step or subscriber may take: it holds the only write transaction meanwhile.
-const RUN_MAX: Duration = Duration::from_secs(5);
+/// Longest time that one step or subscriber may take: it holds the only write transaction meanwhile. Postgres takes a
+/// session that is idle for five seconds for a stopped one, and ends it: a step that hangs must be given up before.
+const RUN_MAX: Duration = Duration::from_secs(3);
 
 /// Runs an author's code; `name` and `saga_id` are for the log.
 pub(crate) async fn guard<T>(

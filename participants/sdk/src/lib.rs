@@ -22,7 +22,11 @@ pub use amends_core::{
 };
 pub use barrier::{COMMAND_CONFLICT, COMPENSATED_BEFORE, SUPERSEDED};
 pub use context::{EventContext, StepContext};
-pub use database::{Column, Database, DatabaseError, DriverError, Row, RowRef, SqliteDatabase, Transaction};
+#[cfg(feature = "postgres")]
+pub use database::PostgresDatabase;
+pub use database::{
+    Column, Database, DatabaseError, DatabaseKind, DriverError, Row, RowRef, SqliteDatabase, Transaction,
+};
 #[cfg(feature = "grpc")]
 pub use host::grpc;
 #[cfg(feature = "kafka")]

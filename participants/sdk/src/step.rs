@@ -14,8 +14,9 @@ use crate::database::DatabaseError;
 ///
 /// Both functions run inside a database transaction that the host commits before it answers, at most once per saga:
 /// copies of a command, late ones and those out of order never reach them. What they change must go through `cx`;
-/// anything else (a call to another service) is not undone when the transaction is. They hold the database's only
-/// write transaction while they run, so they must not wait for anything slow; after five seconds the host gives up.
+/// anything else (a call to another service) is not undone when the transaction is. They may be run more than once for one
+/// command, in a transaction that is rolled back and again in the one that is committed. They hold the participant's only
+/// write transaction while they run, so they must not wait for anything slow; after three seconds the host gives up.
 pub trait Step: Send + Sync + 'static {
     /// What the saga's definition passes in, as JSON.
     type Input: DeserializeOwned + Send;

@@ -128,20 +128,33 @@ impl Subscriptions {
         let deliver = async move {
             let mut transaction = subscriptions.database.begin().await?;
             // Dropped on an error, it is rolled back.
-            subscriptions.take(&mut transaction, &wanted).await?;
+            subscriptions.take(&mut transaction, &wanted, false).await?;
+            if transaction.must_rerun() {
+                transaction.restart().await?;
+                subscriptions.take(&mut transaction, &wanted, true).await?;
+            }
             Ok(transaction.commit().await?)
         };
         self.database.on_writer_thread(deliver).await
     }
 
-    async fn take(&self, transaction: &mut Transaction, events: &[DomainEvent]) -> Result<(), DeliverError> {
+    /// Hands events over, if need be (`careful`) so that each can be passed over alone.
+    async fn take(
+        &self,
+        transaction: &mut Transaction,
+        events: &[DomainEvent],
+        careful: bool,
+    ) -> Result<(), DeliverError> {
         let now = now();
         for event in events {
             for subscriber in self.subscribers.get(event.topic.as_str()).into_iter().flatten() {
-                transaction.next_part()?;
+                transaction.next_part(careful)?;
                 let mut cx = EventContext::new(transaction, now);
                 let taken = guard(&event.topic, event.saga_id, subscriber.on_event(&mut cx, event)).await;
                 settle(transaction, event, taken).await?;
+                if transaction.must_rerun() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -156,12 +169,15 @@ async fn settle(
     if transaction.has_ended() {
         return Err(DatabaseError::Ended.into());
     }
+    if transaction.is_aborted() {
+        return Ok(());
+    }
     match taken {
         Ok(()) => Ok(()),
         Err(StepError::Refused { code, message }) => {
             let (topic, saga_id) = (&event.topic, event.saga_id);
             tracing::warn!(%saga_id, topic, code, message, "a subscriber refused an event; it is passed over");
-            Ok(transaction.undo_part()?)
+            Ok(transaction.undo_part().await?)
         }
         Err(StepError::TryAgain { message, .. }) => {
             Err(DeliverError::TryAgain { topic: event.topic.clone(), why: message })

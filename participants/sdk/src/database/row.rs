@@ -7,6 +7,9 @@ use super::DriverError;
 pub enum RowRef<'r> {
     /// A row of an SQLite statement.
     Sqlite(&'r rusqlite::Row<'r>),
+    /// A row of a Postgres statement.
+    #[cfg(feature = "postgres")]
+    Postgres(&'r sqlx::postgres::PgRow),
 }
 
 impl RowRef<'_> {
@@ -32,14 +35,27 @@ macro_rules! column {
     ($($kind:ty),*) => {$(
         impl Column for $kind {
             fn read(row: &RowRef<'_>, index: usize) -> Result<Self, DriverError> {
-                let RowRef::Sqlite(row) = row;
-                Ok(row.get(index)?)
+                match row {
+                    RowRef::Sqlite(row) => Ok(row.get(index)?),
+                    #[cfg(feature = "postgres")]
+                    RowRef::Postgres(row) => super::postgres::required(row, index),
+                }
+            }
+        }
+
+        impl Column for Option<$kind> {
+            fn read(row: &RowRef<'_>, index: usize) -> Result<Self, DriverError> {
+                match row {
+                    RowRef::Sqlite(row) => Ok(row.get(index)?),
+                    #[cfg(feature = "postgres")]
+                    RowRef::Postgres(row) => super::postgres::FromPostgres::read(row, index),
+                }
             }
         }
     )*};
 }
 
-column!(i64, String, Vec<u8>, Option<i64>, Option<String>, Option<Vec<u8>>);
+column!(i64, String, Vec<u8>);
 
 macro_rules! tuple {
     ($($name:ident $index:tt),*) => {

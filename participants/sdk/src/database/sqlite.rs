@@ -1,8 +1,11 @@
 //! SQLite: one connection that writes, some that read. A statement is a function call, on whichever thread it is.
 
+mod migrate;
 mod open;
 mod readers;
 mod run;
+mod thread;
+mod transaction;
 
 use std::sync::Arc;
 
@@ -10,13 +13,13 @@ use rusqlite::Connection;
 use sqlx::migrate::Migrator;
 use tokio::sync::Mutex;
 
-use super::migrate::migrate;
-use super::thread::WriterThread;
-use super::transaction::Transaction;
 use super::{DatabaseError, DriverError, Row, RowRef};
 use crate::value::{Value, owned};
+use migrate::migrate;
 use readers::Readers;
-pub(super) use run::run;
+use run::run;
+use thread::WriterThread;
+pub(crate) use transaction::SqliteTransaction;
 
 /// The connections to one SQLite database.
 #[derive(Clone, Debug)]
@@ -30,14 +33,14 @@ pub struct SqliteDatabase {
 
 /// The connection that writes.
 #[derive(Debug)]
-pub(super) struct Writer {
+struct Writer {
     /// `None` once the database is closed.
-    pub(super) connection: Option<Connection>,
+    connection: Option<Connection>,
 }
 
 impl Writer {
     /// The connection, free of what an abandoned transaction has left.
-    pub(super) fn clean(&self) -> Result<&Connection, DriverError> {
+    fn clean(&self) -> Result<&Connection, DriverError> {
         let connection = self.connection.as_ref().ok_or(DriverError::Closed)?;
         if !connection.is_autocommit() {
             connection.prepare_cached("ROLLBACK")?.execute([])?;
@@ -107,8 +110,8 @@ impl SqliteDatabase {
         self.read(sql, args, keep_first).await
     }
 
-    pub(super) async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        Transaction::begin(Arc::clone(&self.writer).lock_owned().await)
+    pub(super) async fn begin(&self) -> Result<SqliteTransaction, DatabaseError> {
+        SqliteTransaction::begin(Arc::clone(&self.writer).lock_owned().await)
     }
 
     pub(super) async fn execute(&self, sql: &'static str, args: &[Value<'_>]) -> Result<u64, DatabaseError> {
@@ -117,7 +120,7 @@ impl SqliteDatabase {
             let mut transaction = database.begin().await?;
             // Dropped on an error, it is rolled back.
             let changed = transaction.run(sql, &args, |_| Ok(()))?;
-            transaction.commit().await?;
+            transaction.commit()?;
             Ok(changed)
         };
         self.thread.run(execute).await
@@ -142,14 +145,8 @@ impl SqliteDatabase {
 }
 
 /// Whether SQLite may have rolled the transaction back by itself: anything but a statement that was merely wrong.
-pub(super) fn ends_transaction(error: &DriverError) -> bool {
+pub(super) fn ends_transaction(error: &rusqlite::Error) -> bool {
     /// Primary result codes ERROR, TOOBIG, CONSTRAINT, MISMATCH and RANGE.
     const STATEMENT_ONLY: [i32; 5] = [1, 18, 19, 20, 25];
-    match error {
-        DriverError::Sqlite(error) => {
-            error.sqlite_error().is_some_and(|error| !STATEMENT_ONLY.contains(&(error.extended_code & 0xff)))
-        }
-        DriverError::Column(_) => false,
-        DriverError::Closed => true,
-    }
+    error.sqlite_error().is_some_and(|error| !STATEMENT_ONLY.contains(&(error.extended_code & 0xff)))
 }

@@ -1,46 +1,32 @@
-//! One write transaction, and parts of it that can be rolled back alone.
+//! One write transaction, and parts of it that can be taken back alone.
 
-use rusqlite::ToSql;
-use tokio::sync::OwnedMutexGuard;
-
-use super::sqlite::{Writer, run};
-use super::{DatabaseError, DriverError, Row, RowRef};
+#[cfg(feature = "postgres")]
+use super::postgres::PostgresTransaction;
+use super::sqlite::SqliteTransaction;
+use super::{DatabaseError, DatabaseKind, DriverError, Row, RowRef};
 use crate::value::Value;
 
-/// For statements that take no arguments.
-const NONE: &[Value<'static>] = &[];
-
-/// An open write transaction; the only one of its database. Its statements run on the caller's thread, and its commit
-/// blocks that while the disk is flushed.
+/// An open write transaction; the only one of its participants. On SQLite its statements run on the caller's thread,
+/// and its commit blocks that while the disk is flushed.
 ///
 /// Dropped without a commit, it is rolled back.
 #[derive(Debug)]
 pub struct Transaction {
-    writer: OwnedMutexGuard<Writer>,
-    part: Part,
-    ended: bool,
+    pub(crate) inner: Inner,
 }
 
-/// Whether what comes next can be rolled back alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// No: the transaction is one piece.
-    Whole,
-    /// Yes, and it has written nothing: there is no savepoint yet.
-    Unwritten,
-    /// Yes, from the savepoint.
-    Written,
+/// The database's own kind of transaction.
+#[derive(Debug)]
+pub(crate) enum Inner {
+    Sqlite(SqliteTransaction),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresTransaction),
 }
 
 impl Transaction {
-    pub(super) fn begin(writer: OwnedMutexGuard<Writer>) -> Result<Self, DatabaseError> {
-        run(writer.clean()?, "BEGIN IMMEDIATE", NONE, |_| Ok(()))?;
-        Ok(Self { writer, part: Part::Whole, ended: false })
-    }
-
     /// Runs one statement and returns the number of rows it changed.
     pub async fn execute(&mut self, sql: &'static str, args: &[Value<'_>]) -> Result<u64, DatabaseError> {
-        self.run(sql, args, |_| Ok(()))
+        self.run(sql, args, |_| Ok(())).await
     }
 
     /// Runs one statement and returns its first row, if it has any.
@@ -56,7 +42,7 @@ impl Transaction {
             }
             Ok(())
         };
-        self.run(sql, args, keep_first)?;
+        self.run(sql, args, keep_first).await?;
         Ok(first)
     }
 
@@ -67,95 +53,139 @@ impl Transaction {
             rows.push(R::read(row)?);
             Ok(())
         };
-        self.run(sql, args, keep)?;
+        self.run(sql, args, keep).await?;
         Ok(rows)
     }
 
+    /// What the database runs on.
+    pub const fn kind(&self) -> DatabaseKind {
+        match self.inner {
+            Inner::Sqlite(_) => DatabaseKind::Sqlite,
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(_) => DatabaseKind::Postgres,
+        }
+    }
+
     /// Makes everything durable. On an error it is not known whether that has happened.
-    pub async fn commit(mut self) -> Result<(), DatabaseError> {
-        self.plain("COMMIT")
+    pub async fn commit(self) -> Result<(), DatabaseError> {
+        match self.inner {
+            Inner::Sqlite(transaction) => transaction.commit(),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.commit().await,
+        }
     }
 
     /// Takes everything back.
-    pub async fn rollback(self) {}
-
-    /// Begins the next part: what was written before stays, whatever becomes of what follows.
-    pub(crate) fn next_part(&mut self) -> Result<(), DatabaseError> {
-        if self.part == Part::Written {
-            self.plain("RELEASE part")?;
+    pub async fn rollback(self) {
+        #[cfg(feature = "postgres")]
+        if let Inner::Postgres(transaction) = self.inner {
+            transaction.rollback().await;
         }
-        self.part = Part::Unwritten;
-        Ok(())
     }
 
-    /// Ends the last part; what follows can be taken back only with everything else.
+    /// Begins the next part: what was written before stays, whatever becomes of what follows.
+    ///
+    /// Where that costs round trips it holds for `careful` parts only: should another one have to be taken back, the
+    /// whole transaction [has to be run again](Self::must_rerun).
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "a savepoint of SQLite costs next to nothing")
+    )]
+    pub(crate) fn next_part(&mut self, careful: bool) -> Result<(), DatabaseError> {
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.next_part(),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => {
+                transaction.next_part(careful);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the last part; what follows can be taken back only with everything else, and its errors end the transaction.
     pub(crate) fn end_parts(&mut self) -> Result<(), DatabaseError> {
-        self.next_part()?;
-        self.part = Part::Whole;
-        Ok(())
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.end_parts(),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => {
+                transaction.end_parts();
+                Ok(())
+            }
+        }
     }
 
     /// Takes back what the current part has written.
-    pub(crate) fn undo_part(&mut self) -> Result<(), DatabaseError> {
-        if self.ended || self.part != Part::Written {
-            return Ok(());
+    pub(crate) async fn undo_part(&mut self) -> Result<(), DatabaseError> {
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.undo_part(),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.undo_part().await,
         }
-        let undone = self.plain("ROLLBACK TO part");
-        // Without a savepoint to go back to, SQLite has rolled back the whole transaction by itself.
-        self.ended |= undone.is_err();
-        undone
     }
 
     /// Whether an error has ended it, so that it cannot be committed.
-    pub(crate) const fn has_ended(&self) -> bool {
-        self.ended
+    pub(crate) fn has_ended(&self) -> bool {
+        match &self.inner {
+            Inner::Sqlite(transaction) => transaction.has_ended(),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.has_ended(),
+        }
+    }
+
+    /// Whether a part that was not careful had to be taken back: nothing can be committed but after a
+    /// [restart](Self::restart).
+    pub(crate) fn must_rerun(&self) -> bool {
+        match &self.inner {
+            Inner::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.must_rerun(),
+        }
+    }
+
+    /// Whether the current part is one of those because of which everything has to be run again.
+    pub(crate) fn part_failed(&self) -> bool {
+        match &self.inner {
+            Inner::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.part_failed(),
+        }
+    }
+
+    /// Whether it takes no more statements before a [restart](Self::restart).
+    pub(crate) fn is_aborted(&self) -> bool {
+        match &self.inner {
+            Inner::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.is_aborted(),
+        }
+    }
+
+    /// Takes everything back and begins anew. Others may have written in between.
+    pub(crate) async fn restart(&mut self) -> Result<(), DatabaseError> {
+        match &mut self.inner {
+            // Never needed there: every part can be taken back alone.
+            Inner::Sqlite(_) => Err(DatabaseError::Ended),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.restart().await,
+        }
     }
 
     /// Runs a statement that may write, shows its rows to `each` and returns how many rows it changed.
-    pub(crate) fn run<A: ToSql>(
+    async fn run(
         &mut self,
-        sql: &str,
-        args: &[A],
-        each: impl FnMut(&RowRef<'_>) -> Result<(), DriverError>,
+        sql: &'static str,
+        args: &[Value<'_>],
+        each: impl FnMut(&RowRef<'_>) -> Result<(), DriverError> + Send,
     ) -> Result<u64, DatabaseError> {
-        if self.part == Part::Unwritten && !is_read(sql) {
-            self.plain("SAVEPOINT part")?;
-            self.part = Part::Written;
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.run(sql, args, each),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(transaction) => transaction.run(sql, args, each).await,
         }
-        self.run_as_it_is(sql, args, each)
-    }
-
-    fn plain(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        self.run_as_it_is(sql, NONE, |_| Ok(())).map(|_| ())
-    }
-
-    fn run_as_it_is<A: ToSql>(
-        &mut self,
-        sql: &str,
-        args: &[A],
-        each: impl FnMut(&RowRef<'_>) -> Result<(), DriverError>,
-    ) -> Result<u64, DatabaseError> {
-        let Some(connection) = self.writer.connection.as_ref().filter(|_| !self.ended) else {
-            return Err(DatabaseError::Ended);
-        };
-        run(connection, sql, args, each).map_err(|error| {
-            let error = DatabaseError::from(error);
-            if matches!(error, DatabaseError::Unavailable(_)) || connection.is_autocommit() {
-                tracing::error!(%error, "a transaction was ended by an error");
-                self.ended = true;
-            }
-            error
-        })
     }
 }
 
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        // What goes wrong here concerns the next transaction, which finds it out by itself.
-        let _ = self.writer.clean();
-    }
-}
-
-fn is_read(sql: &str) -> bool {
+/// Whether a statement cannot have written anything.
+pub(super) fn is_read(sql: &str) -> bool {
     sql.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("SELECT"))
 }

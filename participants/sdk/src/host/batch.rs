@@ -17,6 +17,9 @@ use crate::step::StepError;
 /// No step of this host answers to the command.
 pub const UNKNOWN_COMMAND: &str = "UNKNOWN_COMMAND";
 
+/// Most times that a batch is run again because of the commands that turned out to need care; then all are run with care.
+const RERUNS_MAX: usize = 3;
+
 /// A batch that has run and is not committed.
 pub(crate) struct Prepared<'c> {
     transaction: Transaction,
@@ -27,13 +30,18 @@ pub(crate) struct Prepared<'c> {
 
 impl Prepared<'_> {
     /// Commits; only then may the answers leave.
-    async fn commit(mut self) -> Result<Vec<Answered>, DatabaseError> {
+    pub(super) async fn commit(mut self) -> Result<Vec<Answered>, DatabaseError> {
         self.transaction.end_parts()?;
-        for record in &self.records {
-            table::store(&mut self.transaction, record, self.now)?;
-        }
+        table::store(&mut self.transaction, &self.records, self.now).await?;
         self.transaction.commit().await?;
         Ok(self.answered)
+    }
+
+    /// Forgets all that was done.
+    async fn restart(&mut self) -> Result<(), DatabaseError> {
+        self.records.clear();
+        self.answered.clear();
+        self.transaction.restart().await
     }
 }
 
@@ -61,20 +69,51 @@ impl Host {
     }
 
     /// Runs the commands, but does not commit.
+    ///
+    /// On Postgres a part of a transaction can be taken back alone only if a savepoint was set before it, at two round
+    /// trips. Few commands need that, so it is done without at first. If one needs it after all, everything is taken
+    /// back and run again, that one with care: steps must not mind being run twice.
     pub(crate) async fn prepare<'c>(&self, commands: &'c [Command]) -> Result<Prepared<'c>, DatabaseError> {
         let transaction = self.database.begin().await?;
         let (records, answered) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         let mut prepared = Prepared { transaction, now: now(), records, answered };
-        for command in commands {
-            prepared.transaction.next_part()?;
-            let stored = table::load(&mut prepared.transaction, command)?;
-            let settled = self.settle(&mut prepared, command, stored).await?;
+        let mut careful = vec![false; commands.len()];
+        for rerun in 0.. {
+            self.run_all(&mut prepared, commands, &mut careful).await?;
+            if !prepared.transaction.must_rerun() {
+                break;
+            }
+            if rerun == RERUNS_MAX {
+                careful.fill(true);
+            }
+            prepared.restart().await?;
+        }
+        Ok(prepared)
+    }
+
+    /// Runs the commands, and marks those that would have needed care. When there is one the others still run, if only
+    /// to find out more.
+    async fn run_all<'c>(
+        &self,
+        prepared: &mut Prepared<'c>,
+        commands: &'c [Command],
+        careful: &mut [bool],
+    ) -> Result<(), DatabaseError> {
+        let mut loaded = table::load(&mut prepared.transaction, commands).await?;
+        for (at, (command, careful)) in commands.iter().zip(careful).enumerate() {
+            prepared.transaction.next_part(*careful)?;
+            let stored = loaded.of(&mut prepared.transaction, at, command)?;
+            let settled = self.settle(prepared, command, stored).await?;
             if prepared.transaction.has_ended() {
                 return Err(DatabaseError::Ended);
             }
+            *careful |= prepared.transaction.part_failed();
+            if prepared.transaction.is_aborted() {
+                break;
+            }
             prepared.answered.push(answer(command, settled));
         }
-        Ok(prepared)
+        Ok(())
     }
 
     async fn settle<'c>(
@@ -117,7 +156,7 @@ impl Host {
         let outcome = match result {
             Ok(output) => own(Answer::Done(output)),
             Err(error) => {
-                transaction.undo_part()?;
+                transaction.undo_part().await?;
                 match error.into_outcome() {
                     // A compensation has no business refusal to remember: an operator will have it tried again.
                     Outcome::Refused(failure) if command.operation == Operation::Execute => {

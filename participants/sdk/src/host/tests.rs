@@ -3,11 +3,16 @@ use std::time::Duration;
 
 use amends_core::Operation::{Compensate, Execute};
 use amends_core::Outcome;
+use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::fixture::{Charge, LEDGER, command, ledger, memory};
+use crate::DatabaseKind;
+use crate::fixture::{Charge, LEDGER, command, ledger, memory, open};
 use crate::testkit::check_step;
+
+#[cfg(feature = "postgres")]
+mod postgres;
 
 fn host(database: &Database) -> Host {
     Host::builder(database.clone()).step(Charge).build()
@@ -29,23 +34,32 @@ async fn barrier_rows(database: &Database) -> i64 {
     database.fetch_all::<(i64,)>("SELECT count(*) FROM barrier", &[]).await.unwrap()[0].0
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn a_step_that_is_done_takes_effect_once_under_every_fault_i14_i15_i19_i20_i21() {
-    let report = check_step(|| Charge, memory, json!({"amount": 5}), LEDGER).await;
+async fn a_step_that_is_done_takes_effect_once_under_every_fault_i14_i15_i19_i20_i21(#[case] kind: DatabaseKind) {
+    let report = check_step(|| Charge, async || open(kind).await, json!({"amount": 5}), LEDGER).await;
     assert_eq!((report.before, report.done), (vec![], vec!["5".to_owned()]));
     assert_eq!(report.undone, ["5", "-5"]);
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn a_step_that_is_refused_leaves_nothing_under_every_fault() {
-    let report = check_step(|| Charge, memory, json!({"amount": 5, "then": "refuse"}), LEDGER).await;
+async fn a_step_that_is_refused_leaves_nothing_under_every_fault(#[case] kind: DatabaseKind) {
+    let report = check_step(|| Charge, async || open(kind).await, json!({"amount": 5, "then": "refuse"}), LEDGER).await;
     assert_eq!(report.reply, Outcome::Refused(amends_core::Failure::new("DECLINED", "no money")));
     assert!(report.undone.is_empty());
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn one_bad_command_leaves_nothing_and_does_not_disturb_the_others() {
-    let database = memory().await;
+async fn one_bad_command_leaves_nothing_and_does_not_disturb_the_others(#[case] kind: DatabaseKind) {
+    let database = open(kind).await;
     let host = host(&database);
     let bad = ["refuse", "try_again", "panic"].map(|then| format!(r#"{{"amount":9,"then":"{then}"}}"#));
     let inputs = [r#"{"amount":1}"#, &bad[0], r#"{"amount":2}"#, &bad[1], &bad[2], "[]", r#"{"amount":3}"#];
@@ -59,9 +73,12 @@ async fn one_bad_command_leaves_nothing_and_does_not_disturb_the_others() {
     assert_eq!(give(&host, command(4, Execute, r#"{"amount":4}"#)).await, "done");
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn an_error_that_a_step_ignores_takes_back_its_statement_only() {
-    let database = memory().await;
+async fn an_error_that_a_step_ignores_takes_back_its_statement_only(#[case] kind: DatabaseKind) {
+    let database = open(kind).await;
     let ignores = command(1, Execute, r#"{"amount":1,"then":"ignore_an_error"}"#);
     assert_eq!(give(&host(&database), ignores).await, "done");
     assert_eq!(ledger(&database).await, [1]);
@@ -75,9 +92,12 @@ async fn a_step_that_hangs_is_given_up() {
     assert_eq!((ledger(&database).await, barrier_rows(&database).await), (vec![], 0));
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn a_compensation_that_is_refused_is_not_remembered_i13() {
-    let database = memory().await;
+async fn a_compensation_that_is_refused_is_not_remembered_i13(#[case] kind: DatabaseKind) {
+    let database = open(kind).await;
     let host = host(&database);
     let input = r#"{"amount":1,"then":"refund_refused"}"#;
     assert_eq!(give(&host, command(1, Execute, input)).await, "done");
@@ -88,30 +108,44 @@ async fn a_compensation_that_is_refused_is_not_remembered_i13() {
     assert_eq!(ledger(&database).await, [1, -1]);
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn a_batch_that_is_not_committed_is_to_come_again() {
-    let database = memory().await;
+async fn a_batch_that_is_not_committed_is_to_come_again(#[case] kind: DatabaseKind) {
+    let database = open(kind).await;
     let host = host(&database);
     database.execute("ALTER TABLE barrier RENAME TO gone", &[]).await.unwrap();
     assert_eq!(give(&host, command(1, Execute, r#"{"amount":1}"#)).await, "try-again");
     database.execute("ALTER TABLE gone RENAME TO barrier", &[]).await.unwrap();
     // Fails at the very end, after the step has run: storing its answer breaks a constraint.
-    database
-        .execute("CREATE TRIGGER full BEFORE INSERT ON barrier BEGIN SELECT RAISE(ABORT, 'no room'); END", &[])
-        .await
-        .unwrap();
+    let [full, roomy] = match kind {
+        DatabaseKind::Sqlite => [
+            "CREATE TRIGGER full BEFORE INSERT ON barrier BEGIN SELECT RAISE(ABORT, 'no room'); END",
+            "DROP TRIGGER full",
+        ],
+        #[cfg(feature = "postgres")]
+        DatabaseKind::Postgres => [
+            "ALTER TABLE barrier ADD CONSTRAINT no_room CHECK (stored_at_ms < 0) NOT VALID",
+            "ALTER TABLE barrier DROP CONSTRAINT no_room",
+        ],
+    };
+    database.execute(full, &[]).await.unwrap();
     let batch = [1, 2].map(|saga| command(saga, Execute, r#"{"amount":1}"#));
     let replies: Vec<String> = host.process(&batch).await.iter().map(|a| summary(&a.reply)).collect();
     assert_eq!(replies, ["try-again", "try-again"]);
     assert!(ledger(&database).await.is_empty());
-    database.execute("DROP TRIGGER full", &[]).await.unwrap();
+    database.execute(roomy, &[]).await.unwrap();
     assert_eq!(give(&host, command(1, Execute, r#"{"amount":1}"#)).await, "done");
     assert_eq!(ledger(&database).await, [1]);
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn a_row_that_is_not_readable_stops_its_own_step_only() {
-    let database = memory().await;
+async fn a_row_that_is_not_readable_stops_its_own_step_only(#[case] kind: DatabaseKind) {
+    let database = open(kind).await;
     let host = host(&database);
     give(&host, command(1, Execute, r#"{"amount":1}"#)).await;
     database.execute("UPDATE barrier SET reply = '{'", &[]).await.unwrap();
@@ -120,9 +154,12 @@ async fn a_row_that_is_not_readable_stops_its_own_step_only() {
     assert_eq!(replies, ["try-again", "done"]);
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn full_batches_of_every_kind_fit() {
-    let database = memory().await;
+async fn full_batches_of_every_kind_fit(#[case] kind: DatabaseKind) {
+    let database = open(kind).await;
     let host = host(&database);
     let batch = |operation, from: u128| -> Vec<Command> {
         (from..from + 256).map(|saga| command(saga, operation, r#"{"amount":1}"#)).collect()
@@ -147,9 +184,12 @@ impl ReplySink for Collected {
     }
 }
 
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
 #[tokio::test]
-async fn a_cancelled_host_answers_what_is_queued_and_what_it_holds_back() {
-    let database = memory().await;
+async fn a_cancelled_host_answers_what_is_queued_and_what_it_holds_back(#[case] kind: DatabaseKind) {
+    let database = open(kind).await;
     let (sender, receiver) = mpsc::channel(2000);
     let late = r#"{"amount":1,"then":"answer_late"}"#;
     for _ in 0..3 {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, ToSql};
 use super::{DriverError, RowRef};
 
 /// Runs one statement to its end, shows its rows to `each` and returns how many rows it changed.
-pub(in crate::database) fn run<A: ToSql>(
+pub(super) fn run<A: ToSql>(
     connection: &Connection,
     sql: &str,
     args: &[A],
