@@ -5,6 +5,7 @@
 
 mod http;
 mod reserve;
+mod shelf;
 mod stock;
 
 pub(crate) use http::routes;

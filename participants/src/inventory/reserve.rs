@@ -6,21 +6,16 @@ use amends_sdk::{DomainEvent, EventContext, Step, StepContext, StepError, Subscr
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::shelf;
 use crate::OrderEvent;
 
-const HOLD: &str = "\
-    UPDATE inventory SET on_hand = on_hand - $2, reserved = reserved + $2 WHERE product_id = $1 AND on_hand >= $2";
-const ON_HAND: &str = "SELECT on_hand FROM inventory WHERE product_id = $1";
 const RESERVE: &str = "\
     INSERT INTO reservations (order_id, reservation_id, saga_id, items, state, created_at) \
     VALUES ($1, $2, $3, $4, 'reserved', $5) ON CONFLICT (order_id) DO NOTHING";
 const RELEASE: &str = "UPDATE reservations SET state = 'released' WHERE order_id = $1 AND state = 'reserved'";
-const PUT_BACK: &str = "\
-    UPDATE inventory SET on_hand = on_hand + $2, reserved = reserved - $2 WHERE product_id = $1";
 /// Apart from [`SELL`]: `RETURNING` makes SQLite build a table for its one row.
 const HELD: &str = "SELECT items FROM reservations WHERE order_id = $1 AND state = 'reserved'";
 const SELL: &str = "UPDATE reservations SET state = 'sold' WHERE order_id = $1 AND state = 'reserved'";
-const MOVE_ON: &str = "UPDATE inventory SET reserved = reserved - $2, sold = sold + $2 WHERE product_id = $1";
 
 /// `inventory.reserve`: holds all items of an order or none; undone by putting them back.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,8 +45,8 @@ pub struct Reservation {
 /// How many of one product are held.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReservedItem {
-    product_id: String,
-    quantity: i64,
+    pub(super) product_id: String,
+    pub(super) quantity: i64,
 }
 
 /// Adds up the lines of an order by product.
@@ -80,16 +75,11 @@ impl Step for ReserveInventory {
 
     async fn execute(&self, cx: &mut StepContext<'_>, wanted: Wanted) -> Result<Reservation, StepError> {
         let items = by_product(wanted.items)?;
-        for item in &items {
-            // A refusal takes back what the products before this one have held: the host undoes all of a refused step.
-            if cx.execute(HOLD, &row(item)).await? == 0 {
-                return Err(shortage(cx, item).await);
-            }
-        }
+        let text = serde_json::to_string(&items).map_err(StepError::try_again)?;
+        shelf::hold(cx, &items, &text).await?;
         let reservation_id = format!("res_{}", cx.command_id());
         let saga = cx.saga_id().to_string();
         let now = cx.now().0;
-        let text = serde_json::to_string(&items).map_err(StepError::try_again)?;
         let values = [
             Value::Text(&wanted.order_id),
             Value::Text(&reservation_id),
@@ -109,26 +99,7 @@ impl Step for ReserveInventory {
             let message = format!("the reservation {} is not held any more", done.reservation_id);
             return Err(StepError::try_again(message));
         }
-        for item in &done.items {
-            cx.execute(PUT_BACK, &row(item)).await?;
-        }
-        Ok(())
-    }
-}
-
-fn row(item: &ReservedItem) -> [Value<'_>; 2] {
-    [Value::Text(&item.product_id), Value::Int(item.quantity)]
-}
-
-/// Says why an item could not be held; read only then, so that a success costs nothing for it.
-async fn shortage(cx: &mut StepContext<'_>, item: &ReservedItem) -> StepError {
-    let ReservedItem { product_id, quantity } = item;
-    match cx.fetch_optional::<(i64,)>(ON_HAND, &[Value::Text(product_id)]).await {
-        Ok(Some((on_hand,))) => {
-            StepError::refused("OUT_OF_STOCK", format!("{product_id}: {quantity} wanted, {on_hand} on hand"))
-        }
-        Ok(None) => StepError::refused("UNKNOWN_PRODUCT", format!("there is no product {product_id}")),
-        Err(error) => error,
+        shelf::put_back(cx, &done.items).await
     }
 }
 
@@ -153,10 +124,7 @@ impl Subscriber for SellReserved {
         // Trying again would not make it readable, and would hold up everyone else's events.
         let items: Vec<ReservedItem> = serde_json::from_str(&items)
             .map_err(|error| StepError::refused("UNREADABLE_RESERVATION", format!("{order_id}: {error}")))?;
-        for item in &items {
-            cx.execute(MOVE_ON, &row(item)).await?;
-        }
-        Ok(())
+        shelf::move_on(cx, &items).await
     }
 }
 

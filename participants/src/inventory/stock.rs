@@ -115,7 +115,7 @@ pub async fn restock(db: &Database, restock: Restock<'_>) -> Result<(), Database
     Ok(())
 }
 
-/// Adds what the demo catalogue has and the table has not.
+/// Adds what the demo catalogue has and the table has not; many workers may do so at once.
 pub async fn seed(db: &Database) -> Result<(), DatabaseError> {
     for CatalogueItem { product_id, product_name, on_hand } in CATALOGUE {
         db.execute(SEED, &[Value::Text(product_id), Value::Text(product_name), Value::Int(on_hand)]).await?;
