@@ -10,12 +10,13 @@ const ORDERS: &str = "SELECT order_id || ' ' || status || ' ' || total || ' ' ||
 const PAYMENTS: &str = "\
     SELECT order_id || ' ' || kind || ' ' || payment_id || ' ' || amount || ' ' || currency FROM payments ORDER BY kind";
 const STOCK: &str = "\
-    SELECT product_id || ' ' || on_hand || ' ' || reserved || ' ' || sold FROM inventory \
-    UNION ALL SELECT order_id || ' ' || state || ' ' || items FROM reservations";
+    SELECT line FROM (\
+        SELECT 1 AS part, product_id || ' ' || on_hand || ' ' || reserved || ' ' || sold AS line FROM inventory \
+        UNION ALL SELECT 2, order_id || ' ' || state || ' ' || items FROM reservations) AS lines ORDER BY part, line";
 const NOTIFICATIONS: &str = "SELECT order_id || ' ' || template || ' ' || notification_id FROM notifications";
 
 async fn shop() -> Database {
-    let database = open(":memory:").await.unwrap();
+    let database = open(&crate::place::fresh().await).await.unwrap();
     seed(&database).await.unwrap();
     database
 }

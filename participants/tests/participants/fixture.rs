@@ -1,4 +1,4 @@
-//! A shop in memory: one database, all four participants, and sagas that send what a test tells them to.
+//! A shop: one database, all four participants, and sagas that send what a test tells them to.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,12 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) async fn open() -> Self {
-        let db = open(":memory:").await.unwrap();
+        Self::at(&crate::place::fresh().await).await
+    }
+
+    /// The shop in a database that others may use, too.
+    pub(crate) async fn at(place: &str) -> Self {
+        let db = open(place).await.unwrap();
         seed(&db).await.unwrap();
         Self { host: host(db.clone()), db }
     }
