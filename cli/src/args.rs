@@ -154,6 +154,8 @@ pub(crate) enum Command {
     Shards(commands::shards::ShardsArgs),
     /// Measure rate and latency
     Bench(BenchArgs),
+    /// Show and explain the configuration
+    Config(commands::config::ConfigCommandArgs),
     /// Print a completion script for a shell
     Completion(commands::completion::CompletionArgs),
     /// Print the version of this program and of the server

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod completion;
+pub(crate) mod config;
 pub(crate) mod definition;
 pub(crate) mod dev;
 pub(crate) mod dlq;

@@ -4,6 +4,7 @@ mod args;
 mod bulk;
 mod client;
 mod commands;
+mod config;
 mod confirm;
 mod embedded;
 mod error;
@@ -84,6 +85,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Definition(args) => commands::definition::run(global, args),
         Command::Participants(args) => commands::participants::run(global, args).await,
         Command::Shards(args) => commands::shards::run(global, args).await,
+        Command::Config(args) => commands::config::run(global, args),
         Command::Completion(args) => commands::completion::run(&args),
         Command::Version => commands::version::run(global).await,
     }
