@@ -5,6 +5,9 @@
 
 mod grpc;
 mod http;
+pub(crate) mod reads;
+
+use std::sync::Arc;
 
 use amends_core::{IdempotencyKey, Input, Operator, Saga, SagaId};
 use amends_engine::Engine;
@@ -15,20 +18,37 @@ use amends_proto::orders::v1::{Order, OrderItem};
 use amends_sagas::order::front::{self, FieldError, OrderRequest};
 use amends_sagas::order::{OrderId, OrderStatus, SAGA_TYPE, decimal};
 use amends_sdk::Database;
+use async_trait::async_trait;
 
 /// Orders of a customer that are listed unless the request says otherwise, and at the most.
 const LIST: (u32, u32) = (50, 500);
+
+/// Knows the orders of a customer: the order participant, in this process or elsewhere.
+#[async_trait]
+pub(crate) trait OrderBook: Send + Sync {
+    /// The numbers of at most `limit` orders, newest first.
+    async fn by_user(&self, user_id: &str, limit: u32) -> Result<Vec<String>, ServiceError>;
+}
+
+#[async_trait]
+impl OrderBook for Database {
+    async fn by_user(&self, user_id: &str, limit: u32) -> Result<Vec<String>, ServiceError> {
+        let rows = amends_participants::list_by_user(self, user_id, limit).await;
+        let rows = rows.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        Ok(rows.into_iter().map(|row| row.order_id).collect())
+    }
+}
 
 /// The gateway's use cases.
 #[derive(Clone)]
 pub(crate) struct Orders {
     engine: Engine,
-    participants: Database,
+    book: Arc<dyn OrderBook>,
 }
 
 impl Orders {
-    pub(crate) fn new(engine: Engine, participants: Database) -> Self {
-        Self { engine, participants }
+    pub(crate) fn new(engine: Engine, book: Arc<dyn OrderBook>) -> Self {
+        Self { engine, book }
     }
 
     /// Accepts an order; durable when it returns. The same key and order again give the same answer (I3).
@@ -71,12 +91,10 @@ impl Orders {
         if user_id.is_empty() {
             return Err(ServiceError::invalid("user_id", "is required"));
         }
-        let rows = amends_participants::list_by_user(&self.participants, user_id, limit)
-            .await
-            .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
-        let mut orders = Vec::with_capacity(rows.len());
-        for row in rows {
-            orders.push(self.get(&row.order_id).await?);
+        let listed = self.book.by_user(user_id, limit).await?;
+        let mut orders = Vec::with_capacity(listed.len());
+        for order_id in listed {
+            orders.push(self.get(&order_id).await?);
         }
         Ok(orders)
     }

@@ -15,6 +15,7 @@ mod order_body;
 mod order_mix;
 mod output;
 mod payload;
+mod signals;
 mod watch;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! `amends dev`: everything in this process, kept in one place.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use amends_engine::api::ApiOptions;
@@ -18,6 +19,7 @@ use crate::error::{CliError, Exit};
 use crate::gateway::Orders;
 use crate::order_mix;
 use crate::output::saga_line;
+use crate::signals::Stop;
 
 /// Orders a second of `--fail-rate` without `--demo`.
 const DEMO_RATE: f64 = 2.0;
@@ -47,7 +49,7 @@ pub(crate) async fn run(_global: &Global, args: DevArgs) -> Result<(), CliError>
         let rate = args.demo.unwrap_or(DEMO_RATE);
         tokio::spawn(demo(engine, rate, args.fail_rate.unwrap_or(DEMO_FAIL_RATE), cancel.clone()));
     }
-    stop_requested().await;
+    Stop::listen().requested().await;
     let _ = writeln!(anstream::stderr(), "\n  stopping; unfinished orders carry on at the next start");
     cancel.cancel();
     printer.abort();
@@ -60,7 +62,7 @@ pub(crate) async fn run(_global: &Global, args: DevArgs) -> Result<(), CliError>
 
 /// Engine, order gateway and participants' reads on one port.
 fn router(embedded: &Embedded, cancel: &CancellationToken) -> axum::Router {
-    let orders = Orders::new(embedded.engine.clone(), embedded.participants.clone());
+    let orders = Orders::new(embedded.engine.clone(), Arc::new(embedded.participants.clone()));
     let http = amends_participants::routes(embedded.participants.clone()).merge(orders.clone().routes());
     let mut grpc = RoutesBuilder::default();
     grpc.add_service(OrderServiceServer::new(orders));
@@ -162,24 +164,4 @@ async fn demo(engine: Engine, rate: f64, fail_rate: f64, cancel: CancellationTok
             tracing::warn!(%error, "a demo order was not accepted");
         }
     }
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stop_requested() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        let terminated = async {
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(mut signal) => drop(signal.recv().await),
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = interrupted => {}
-            () = terminated => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = interrupted.await;
 }
