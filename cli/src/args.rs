@@ -118,6 +118,8 @@ pub(crate) struct WriteArgs {
 pub(crate) enum Command {
     /// Run everything in this process, kept in one SQLite file
     Dev(DevArgs),
+    /// Run built-in participants as a process of their own
+    Worker(commands::worker::WorkerArgs),
     /// Submit, show and follow orders
     Order(commands::order::OrderArgs),
     /// Start a saga of any type

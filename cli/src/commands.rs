@@ -22,3 +22,4 @@ pub(crate) mod start;
 pub(crate) mod types;
 pub(crate) mod version;
 pub(crate) mod wait;
+pub(crate) mod worker;

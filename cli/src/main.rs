@@ -8,12 +8,16 @@ mod config;
 mod confirm;
 mod embedded;
 mod error;
+mod features;
 mod filter;
 mod follow;
 mod gateway;
+mod listen;
+mod log;
 mod order_body;
 mod order_mix;
 mod output;
+mod patience;
 mod payload;
 mod signals;
 mod watch;
@@ -45,8 +49,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         CliError::new(Exit::Other, "the program cannot start its threads").why(error).next("amends version")
     })?;
-    // `dev` stops in good order by itself; everything else holds nothing that an interrupt could harm.
-    let stops_itself = matches!(cli.command, Command::Dev(_));
+    // These stop in good order by themselves; everything else holds nothing that an interrupt could harm.
+    let stops_itself = matches!(cli.command, Command::Dev(_) | Command::Worker(_));
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(cli) => result,
@@ -68,6 +72,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
     let global = &global;
     match command {
         Command::Dev(args) => commands::dev::run(global, args).await,
+        Command::Worker(args) => commands::worker::run(global, args).await,
         Command::Bench(args) => commands::bench::run(global, args).await,
         Command::Order(args) => commands::order::run(global, args).await,
         Command::Start(args) => commands::start::run(global, args).await,

@@ -240,10 +240,11 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         path: "worker.store",
         kind: Kind::Database,
-        default: Fallback::None,
+        default: Fallback::Found("`store.url`"),
         env: "AMENDS_WORKER_STORE",
         flag: "--store (worker), --participants-store (migrate)",
-        meaning: "The database of the participants that `amends worker` runs; never the engine's.",
+        meaning: "The database of the participants that `amends worker` runs; it may be the engine's, tables and migrations \
+                  have names of their own.",
     },
     Key {
         path: "log.format",
