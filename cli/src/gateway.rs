@@ -8,12 +8,13 @@ mod http;
 pub(crate) mod reads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amends_core::{IdempotencyKey, Input, Operator, Saga, SagaId};
 use amends_engine::Engine;
 use amends_engine::service::start::StartSaga;
 use amends_engine::service::view::timestamp;
-use amends_engine::service::{ServiceError, query};
+use amends_engine::service::{ServiceError, query, wait};
 use amends_proto::orders::v1::{Order, OrderItem};
 use amends_sagas::order::front::{self, FieldError, OrderRequest};
 use amends_sagas::order::{OrderId, OrderStatus, SAGA_TYPE, decimal};
@@ -51,8 +52,9 @@ impl Orders {
         Self { engine, book }
     }
 
-    /// Accepts an order; durable when it returns. The same key and order again give the same answer (I3).
-    async fn submit(&self, request: OrderRequest, key: &str) -> Result<Order, ServiceError> {
+    /// Accepts an order; durable when it returns. The same key and order again give the same answer (I3). With `wait` it
+    /// returns when the order's saga has settled, or when that time is over.
+    async fn submit(&self, request: OrderRequest, key: &str, wait: Option<Duration>) -> Result<Order, ServiceError> {
         let order = request.check().map_err(invalid)?;
         let key = match key {
             "" => None,
@@ -64,7 +66,14 @@ impl Orders {
         };
         let input = order.input(&OrderId::from(id).to_string());
         let start = StartSaga { saga_type: SAGA_TYPE.to_owned(), key, id, input: input.clone(), deadline: None };
+        let seat = wait.map(|limit| (self.engine.seat(id), limit));
         let started = self.engine.start_saga(start).await?;
+        if let Some((seat, limit)) = seat {
+            return match wait::until_settled(&self.engine, seat, &started, limit).await {
+                Some(saga) => from_saga(&saga),
+                None => self.read(id).await,
+            };
+        }
         if started.existed {
             return self.read(id).await;
         }

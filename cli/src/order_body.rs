@@ -40,7 +40,14 @@ pub(crate) fn parse(text: &str, idempotency_key: &str) -> Result<SubmitOrderRequ
     };
     let items = items.iter().enumerate().map(|(at, raw)| item(raw, at)).collect::<Result<_, _>>()?;
     order.finish()?;
-    Ok(SubmitOrderRequest { idempotency_key: idempotency_key.to_owned(), user_id, currency, payment_method, items })
+    Ok(SubmitOrderRequest {
+        idempotency_key: idempotency_key.to_owned(),
+        user_id,
+        currency,
+        payment_method,
+        items,
+        wait: false,
+    })
 }
 
 fn item(raw: &RawValue, at: usize) -> Result<OrderItem, BodyError> {

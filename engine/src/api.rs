@@ -2,6 +2,7 @@
 //!
 //! Everything below translates, calls a service, and translates back.
 
+pub mod deadline;
 pub mod errors;
 mod grpc;
 pub mod http;

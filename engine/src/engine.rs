@@ -16,6 +16,7 @@ use crate::definitions::Definitions;
 use crate::metrics::Metrics;
 use crate::service::ServiceError;
 use crate::service::start::{StartSaga, Started};
+use crate::service::wait::{Seat, Waiting};
 use crate::shard::{
     CONTROL_QUEUE, CatchUp, Control, Dispatcher, Holdings, Keeper, Lane, LaneConfig, LaneInput, LaneQueues,
     PublishQueue, Residents, StartRequest,
@@ -50,6 +51,7 @@ struct Shared {
     holdings: Holdings,
     draining: CancellationToken,
     ended: broadcast::Sender<Ended>,
+    waiting: Arc<Waiting>,
     metrics: Metrics,
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -164,6 +166,7 @@ impl Engine {
         };
         let (told, ready) = oneshot::channel();
         tasks.spawn(keeper.run(told));
+        let waiting = Waiting::start(ended.subscribe(), cancel.clone(), &tasks);
         tasks.close();
         // An error means that the engine was stopped before it began.
         let _ = ready.await;
@@ -179,6 +182,7 @@ impl Engine {
             holdings,
             draining,
             ended,
+            waiting,
             metrics,
             cancel,
             tasks,
@@ -259,6 +263,16 @@ impl Engine {
         self.0.ended.subscribe()
     }
 
+    /// Takes a place among those who are told when a saga ends or parks; see [`crate::service::wait`].
+    pub fn seat(&self, saga: SagaId) -> Seat {
+        self.0.waiting.seat(saga)
+    }
+
+    /// Whether a lane of this engine holds the saga's shard.
+    pub fn owns(&self, saga: SagaId) -> bool {
+        self.0.holdings.epoch(self.shard_of(saga)).is_some()
+    }
+
     /// Unfinished sagas in memory, by shard.
     pub fn in_flight(&self) -> Vec<usize> {
         self.0.in_flight.iter().map(|count| count.load(Ordering::Relaxed)).collect()
@@ -310,7 +324,11 @@ impl Engine {
     }
 
     fn lane(&self, saga: SagaId) -> &LaneHandle {
-        self.lane_of(Shard::of(saga, u16::try_from(self.0.in_flight.len()).unwrap_or(u16::MAX)))
+        self.lane_of(self.shard_of(saga))
+    }
+
+    fn shard_of(&self, saga: SagaId) -> Shard {
+        Shard::of(saga, u16::try_from(self.0.in_flight.len()).unwrap_or(u16::MAX))
     }
 
     fn lane_of(&self, shard: Shard) -> &LaneHandle {

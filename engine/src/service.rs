@@ -6,6 +6,7 @@ pub mod operate;
 pub mod query;
 pub mod start;
 pub mod view;
+pub mod wait;
 pub mod watch;
 
 pub use error::ServiceError;

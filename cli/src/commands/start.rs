@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use amends_proto::amends::v1::{Saga, StartSagaRequest, StartSagaResponse};
 use clap::Args;
+use indicatif::ProgressBar;
 
 use crate::args::{Global, OutputFormat, WriteArgs};
 use crate::client::{Client, Doing};
@@ -43,6 +44,7 @@ pub(crate) async fn run(global: &Global, args: StartArgs) -> Result<(), CliError
         idempotency_key: args.key.clone(),
         input: payload::read("-d", &args.data).await?,
         deadline: args.deadline.map(proto_duration).transpose()?,
+        wait: args.wait,
     };
     if args.write.dry_run {
         terminal::out(&json::one(&request, global.output)?)?;
@@ -52,7 +54,10 @@ pub(crate) async fn run(global: &Global, args: StartArgs) -> Result<(), CliError
     let client = Client::connect(global).await?;
     let doing = Doing::write("start", format!("start a saga of type {}", args.saga_type)).among("amends types");
     let doing = if args.key.is_empty() { doing } else { doing.look(format!("amends show {}", handle(&args))) };
-    let answer = client.call(&doing, client.sagas().start_saga(client.request(request))).await?;
+    let spinner = args.wait.then(terminal::spinner);
+    let answer = client.call(&doing, client.sagas().start_saga(client.request(request))).await;
+    spinner.iter().for_each(ProgressBar::finish_and_clear);
+    let answer = answer?;
     if answer.existed {
         terminal::note("it existed already: same type, key and input");
     }
@@ -72,7 +77,11 @@ fn print(global: &Global, answer: &StartSagaResponse, saga: &Saga) -> Result<(),
 }
 
 async fn wait(global: &Global, client: &Client, saga: &Saga) -> Result<(), CliError> {
-    let settled = follow::until_settled(client, &saga.id, "start", global.timeout).await?;
+    // The engine waits as long as one call may take; only what takes longer is followed.
+    let settled = match follow::is_settled(saga) {
+        true => saga.clone(),
+        false => follow::until_settled(client, &saga.id, "start", global.timeout).await?,
+    };
     terminal::out(&super::show::draw(global, &settled)?)?;
     follow::verdict(&settled)
 }

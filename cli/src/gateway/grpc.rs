@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use amends_engine::api::deadline::wait_max;
 use amends_engine::api::errors::status;
 use amends_engine::api::principal;
 use amends_engine::service::watch;
@@ -19,9 +20,10 @@ use super::{LIST, Orders, parse_id};
 #[tonic::async_trait]
 impl OrderService for Orders {
     async fn submit_order(&self, request: Request<SubmitOrderRequest>) -> Result<Response<Order>, Status> {
+        let wait = request.get_ref().wait.then(|| wait_max(request.metadata().as_ref()));
         let request = request.into_inner();
         let key = request.idempotency_key.clone();
-        self.submit(OrderRequest::from(request), &key).await.map(Response::new).map_err(status)
+        self.submit(OrderRequest::from(request), &key, wait).await.map(Response::new).map_err(status)
     }
 
     async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<Order>, Status> {

@@ -1,10 +1,13 @@
 //! `POST /orders` and its reads: plain JSON with snake-case names and exact decimal amounts.
 
+use std::time::Duration;
+
 use amends_core::Timestamp;
 use amends_engine::api::errors::http_error;
 use amends_engine::api::http::JsonBody;
 use amends_engine::api::principal;
 use amends_engine::service::ServiceError;
+use amends_engine::service::wait::WAIT_MAX;
 use amends_proto::orders::v1::Order;
 use amends_sagas::order::front;
 use axum::extract::rejection::QueryRejection;
@@ -28,16 +31,37 @@ impl Orders {
     }
 }
 
-async fn submit(State(orders): State<Orders>, headers: HeaderMap, JsonBody(body): JsonBody<Box<RawValue>>) -> Response {
-    answer(StatusCode::CREATED, accept(&orders, &headers, body.get()).await)
+/// `POST /orders`, with `?wait=true` answered when the order is confirmed or cancelled, as far as that takes no longer than
+/// a request may.
+async fn submit(
+    State(orders): State<Orders>,
+    query: Result<Query<SubmitQuery>, QueryRejection>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<Box<RawValue>>,
+) -> Response {
+    let Ok(Query(SubmitQuery { wait })) = query else {
+        return http_error(ServiceError::invalid("wait", "must be true or false"));
+    };
+    answer(StatusCode::CREATED, accept(&orders, &headers, body.get(), wait.then_some(WAIT_MAX)).await)
 }
 
-async fn accept(orders: &Orders, headers: &HeaderMap, body: &str) -> Result<Accepted, ServiceError> {
+#[derive(Deserialize)]
+struct SubmitQuery {
+    #[serde(default)]
+    wait: bool,
+}
+
+async fn accept(
+    orders: &Orders,
+    headers: &HeaderMap,
+    body: &str,
+    wait: Option<Duration>,
+) -> Result<Accepted, ServiceError> {
     let key = match headers.get("idempotency-key") {
         None => "",
         Some(key) => key.to_str().map_err(|_| ServiceError::invalid("Idempotency-Key", "must be plain text"))?,
     };
-    let order = orders.submit(front::parse(body).map_err(super::invalid)?, key).await?;
+    let order = orders.submit(front::parse(body).map_err(super::invalid)?, key, wait).await?;
     Ok(Accepted {
         total: number(&order.total)?,
         order_id: order.order_id,

@@ -1,17 +1,20 @@
 //! Starts a saga for a client, over either protocol.
 
+use std::time::Duration;
+
 use amends_core::{Input, Saga, Transition, decide};
 use amends_proto::amends::v1 as proto;
 
 use crate::Engine;
 use crate::service::start::{StartSaga, Started};
 use crate::service::view::view;
-use crate::service::{ServiceError, field, query};
+use crate::service::{ServiceError, field, query, wait};
 
-/// Accepts a saga and shows it.
+/// Accepts a saga and shows it; if it is to be waited for, as it is when it has settled or the wait is over.
 pub(super) async fn start(
     engine: &Engine,
     request: &proto::StartSagaRequest,
+    wait_max: Duration,
 ) -> Result<proto::StartSagaResponse, ServiceError> {
     let key = match request.idempotency_key.as_str() {
         "" => None,
@@ -24,8 +27,13 @@ pub(super) async fn start(
         input: field::json("input", &request.input)?,
         deadline: request.deadline.as_ref().map(|span| field::deadline("deadline", span)).transpose()?,
     };
+    let seat = request.wait.then(|| engine.seat(start.saga_id()));
     let started = engine.start_saga(start.clone()).await?;
-    let saga = match just_started(engine, &start, &started) {
+    let waited = seat.is_some();
+    if let Some(seat) = seat {
+        wait::until_settled(engine, seat, &started, wait_max).await;
+    }
+    let saga = match just_started(engine, &start, &started).filter(|_| !waited) {
         Some(saga) => saga,
         None => query::get(engine, &started.id.to_string()).await?,
     };

@@ -1,6 +1,6 @@
 //! Accepts a saga.
 
-use amends_core::{IdempotencyKey, Payload, SagaId, Status, Timestamp};
+use amends_core::{IdempotencyKey, Payload, SagaId, SagaType, Status, Timestamp};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -15,6 +15,14 @@ pub struct StartSaga {
     pub input: Payload,
     /// How long it may take; overrides the definition's.
     pub deadline: Option<amends_core::Millis>,
+}
+
+impl StartSaga {
+    /// The id that the saga gets: its key's, if there is one.
+    pub fn saga_id(&self) -> SagaId {
+        let saga_type = self.key.as_ref().and_then(|key| Some((key, SagaType::new(&self.saga_type).ok()?)));
+        saga_type.map_or(self.id, |(key, saga_type)| SagaId::from_key(&saga_type, key))
+    }
 }
 
 /// The answer, after the commit.

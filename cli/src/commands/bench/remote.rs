@@ -3,6 +3,7 @@
 use amends_core::Status;
 use amends_proto::amends::v1::saga_service_client::SagaServiceClient;
 use amends_proto::amends::v1::{SagaStatus, WatchSagaRequest};
+use amends_proto::orders::v1::SubmitOrderRequest;
 use amends_proto::orders::v1::order_service_client::OrderServiceClient;
 use async_trait::async_trait;
 use tonic::transport::Channel;
@@ -40,8 +41,12 @@ impl Remote {
 impl Load for Remote {
     async fn drive(&self, number: u64) -> Result<Status, CliError> {
         let channel = &self.channels[(number as usize) % self.channels.len()];
-        let request = order_mix::request(number, self.fail_rate);
+        let request = SubmitOrderRequest { wait: true, ..order_mix::request(number, self.fail_rate) };
         let order = OrderServiceClient::new(channel.clone()).submit_order(request).await.map_err(failed)?.into_inner();
+        // One call an order, unless it takes longer than a call may, or the server cannot wait.
+        if let Some(status) = settled(&order.saga_status) {
+            return Ok(status);
+        }
         let watch = WatchSagaRequest { id: order.saga_id };
         let mut sagas = SagaServiceClient::new(channel.clone()).watch_saga(watch).await.map_err(failed)?.into_inner();
         while let Some(saga) = sagas.message().await.map_err(failed)? {
@@ -54,6 +59,11 @@ impl Load for Remote {
         }
         Err(CliError::new(Exit::Unreachable, "the server ended a watch before its saga"))
     }
+}
+
+/// The end that a saga's status is, if it is one.
+fn settled(status: &str) -> Option<Status> {
+    status.parse().ok().filter(|status: &Status| status.is_terminal() || *status == Status::Parked)
 }
 
 fn failed(status: tonic::Status) -> CliError {

@@ -1,7 +1,8 @@
 //! `amends order submit`
 
-use amends_proto::orders::v1::Order;
+use amends_proto::orders::v1::{Order, SubmitOrderRequest};
 use clap::Args;
+use indicatif::ProgressBar;
 
 use crate::args::{Global, OutputFormat, WriteArgs};
 use crate::client::{Client, Doing};
@@ -15,6 +16,9 @@ const EXAMPLE: &str = r#"Example:
   amends order submit -d '{"user_id":"user_123","items":[{"product_id":"LAPTOP001","quantity":1,"price":1299.99}]}' --wait
 
 With --wait the program ends with 7 if the order was cancelled and with 8 if its saga is parked."#;
+
+/// The status of an order whose saga has not ended.
+const PENDING: &str = "pending";
 
 /// Arguments of `amends order submit`.
 #[derive(Debug, Args)]
@@ -46,7 +50,11 @@ pub(super) async fn run(global: &Global, args: SubmitArgs) -> Result<(), CliErro
     }
     let client = Client::connect(global).await?;
     let doing = Doing::write("order submit", "submit the order").look(look(&args.key, &request.user_id));
-    let order = client.call(&doing, client.orders().submit_order(client.request(request))).await?;
+    let spinner = args.wait.then(terminal::spinner);
+    let request = SubmitOrderRequest { wait: args.wait, ..request };
+    let order = client.call(&doing, client.orders().submit_order(client.request(request))).await;
+    spinner.iter().for_each(ProgressBar::finish_and_clear);
+    let order = order?;
     if args.wait {
         return wait(global, &client, &order).await;
     }
@@ -67,8 +75,15 @@ fn look(key: &str, user_id: &str) -> String {
 
 /// Follows the saga, then prints the order as it is by then.
 async fn wait(global: &Global, client: &Client, submitted: &Order) -> Result<(), CliError> {
-    let settled = follow::until_settled(client, &submitted.saga_id, "order submit", global.timeout).await?;
-    let order = super::fetch(client, &submitted.order_id, "order submit").await?;
+    // The engine waits as long as one call may take; only what takes longer is followed.
+    let mut order = submitted.clone();
+    let mut settled = follow::get(client, &submitted.saga_id, "order submit").await?;
+    if !follow::is_settled(&settled) {
+        settled = follow::until_settled(client, &submitted.saga_id, "order submit", global.timeout).await?;
+    }
+    if order.status == PENDING {
+        order = super::fetch(client, &submitted.order_id, "order submit").await?;
+    }
     terminal::out(&super::draw(global, &order)?)?;
     if matches!(global.output, OutputFormat::Table | OutputFormat::Wide) {
         terminal::out(&format!("\n{}", saga::render(&View::of(global), &settled, &More::default())))?;

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::answer;
 use crate::api::errors::status;
-use crate::api::{Api, principal, start};
+use crate::api::{Api, deadline, principal, start};
 use crate::service::{operate, query, watch};
 
 #[tonic::async_trait]
@@ -19,7 +19,8 @@ impl SagaService for Api {
         &self,
         request: Request<proto::StartSagaRequest>,
     ) -> Result<Response<proto::StartSagaResponse>, Status> {
-        answer(start::start(&self.engine, request.get_ref()).await)
+        let wait_max = deadline::wait_max(request.metadata().as_ref());
+        answer(start::start(&self.engine, request.get_ref(), wait_max).await)
     }
 
     async fn get_saga(&self, request: Request<proto::GetSagaRequest>) -> Result<Response<proto::Saga>, Status> {

@@ -16,6 +16,7 @@ use super::{Method, method_not_allowed, watch};
 use crate::api::errors::Problem;
 use crate::api::{Api, start as starting};
 use crate::service::view::status_to_proto;
+use crate::service::wait::WAIT_MAX;
 use crate::service::{ServiceError, query};
 
 /// Where a client may also put its key.
@@ -81,6 +82,8 @@ pub(super) struct StartBody {
     input: Option<Box<RawValue>>,
     #[serde(default)]
     deadline: String,
+    #[serde(default)]
+    wait: bool,
 }
 
 /// `POST /v1/sagas`
@@ -94,8 +97,9 @@ pub(super) async fn start(
         idempotency_key: key(&headers, body.idempotency_key)?,
         input: json_text("input", body.input)?,
         deadline: span("deadline", &body.deadline)?,
+        wait: body.wait,
     };
-    let started = starting::start(&api.engine, &request).await?;
+    let started = starting::start(&api.engine, &request, WAIT_MAX).await?;
     let status = if started.existed { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(started)).into_response())
 }
