@@ -118,6 +118,8 @@ pub(crate) struct WriteArgs {
 pub(crate) enum Command {
     /// Run everything in this process, kept in one SQLite file
     Dev(DevArgs),
+    /// Run an engine of an installation, with API and order gateway
+    Serve(commands::serve::ServeArgs),
     /// Run built-in participants as a process of their own
     Worker(commands::worker::WorkerArgs),
     /// Submit, show and follow orders
@@ -156,6 +158,11 @@ pub(crate) enum Command {
     Shards(commands::shards::ShardsArgs),
     /// Measure rate and latency
     Bench(BenchArgs),
+    /// Make tables and shards, or say what is missing
+    Migrate(commands::migrate::MigrateArgs),
+    /// Make, list and read the topics of the bus
+    #[cfg(feature = "kafka")]
+    Bus(commands::bus::BusArgs),
     /// Show and explain the configuration
     Config(commands::config::ConfigCommandArgs),
     /// Print a completion script for a shell

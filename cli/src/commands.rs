@@ -1,6 +1,8 @@
 //! The commands, one a file.
 
 pub(crate) mod bench;
+#[cfg(feature = "kafka")]
+pub(crate) mod bus;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod config;
@@ -9,12 +11,14 @@ pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod events;
 pub(crate) mod list;
+pub(crate) mod migrate;
 pub(crate) mod order;
 pub(crate) mod participants;
 pub(crate) mod pause;
 pub(crate) mod resolve;
 pub(crate) mod resume;
 pub(crate) mod retry;
+pub(crate) mod serve;
 pub(crate) mod shards;
 pub(crate) mod show;
 pub(crate) mod skip;

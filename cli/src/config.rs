@@ -81,7 +81,7 @@ pub(crate) struct EngineSettings {
     pub(crate) in_flight_max: usize,
     #[serde(deserialize_with = "duration")]
     pub(crate) lease_ttl: Duration,
-    pub(crate) shards: u16,
+    pub(crate) shards: Option<u16>,
 }
 
 /// `participants.<name>.…`

@@ -1,5 +1,7 @@
 //! The log of the programs that run as services: on standard error, one line an entry.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogSettings;
@@ -13,10 +15,17 @@ pub(crate) fn init(settings: &LogSettings) -> Result<(), CliError> {
             .next("amends config explain log.level")
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     // An error means that a test has begun to log already.
     let _ = match settings.format.as_str() {
         "text" => log.try_init(),
         _ => log.json().flatten_event(true).with_current_span(false).try_init(),
     };
     Ok(())
+}
+
+/// Warnings only, for commands that people wait for.
+pub(crate) fn init_plain() {
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("warn")).with_writer(std::io::stderr);
+    let _ = log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init();
 }

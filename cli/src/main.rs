@@ -2,21 +2,26 @@
 
 mod args;
 mod bulk;
+#[cfg(feature = "kafka")]
+mod bus;
 mod client;
 mod commands;
 mod config;
 mod confirm;
 mod embedded;
+mod engine_store;
 mod error;
 mod features;
 mod filter;
 mod follow;
 mod gateway;
+mod installed;
 mod listen;
 mod log;
 mod order_body;
 mod order_mix;
 mod output;
+mod participants_store;
 mod patience;
 mod payload;
 mod signals;
@@ -50,7 +55,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         CliError::new(Exit::Other, "the program cannot start its threads").why(error).next("amends version")
     })?;
     // These stop in good order by themselves; everything else holds nothing that an interrupt could harm.
-    let stops_itself = matches!(cli.command, Command::Dev(_) | Command::Worker(_));
+    let stops_itself = matches!(cli.command, Command::Dev(_) | Command::Serve(_) | Command::Worker(_));
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(cli) => result,
@@ -72,6 +77,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
     let global = &global;
     match command {
         Command::Dev(args) => commands::dev::run(global, args).await,
+        Command::Serve(args) => commands::serve::run(global, args).await,
         Command::Worker(args) => commands::worker::run(global, args).await,
         Command::Bench(args) => commands::bench::run(global, args).await,
         Command::Order(args) => commands::order::run(global, args).await,
@@ -91,6 +97,9 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Definition(args) => commands::definition::run(global, args),
         Command::Participants(args) => commands::participants::run(global, args).await,
         Command::Shards(args) => commands::shards::run(global, args).await,
+        Command::Migrate(args) => commands::migrate::run(global, args).await,
+        #[cfg(feature = "kafka")]
+        Command::Bus(args) => commands::bus::run(global, args).await,
         Command::Config(args) => commands::config::run(global, args),
         Command::Completion(args) => commands::completion::run(&args),
         Command::Version => commands::version::run(global).await,

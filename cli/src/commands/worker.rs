@@ -5,7 +5,6 @@ mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,10 +13,9 @@ use std::time::Duration;
 use amends_core::{Command, Reply};
 use amends_participants::PARTICIPANTS;
 use amends_sdk::grpc::{self, Served};
-use amends_sdk::{Database, DatabaseError, Host, ReplySink};
+use amends_sdk::{Database, Host, ReplySink};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,11 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::counted::{Counted, Counters};
 use crate::args::Global;
-use crate::config::secret::redact;
 use crate::config::{self, ConfigArgs, Flags, Settings};
 use crate::error::{CliError, Exit};
 use crate::signals::Stop;
-use crate::{listen, log, patience};
+use crate::{installed, listen, log, participants_store};
 
 /// What a worker that is told to stop may take in all; what is unfinished then comes again elsewhere.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -146,32 +143,11 @@ async fn open(args: &WorkerArgs, settings: &Settings) -> Result<Answerer, CliErr
             .why("neither --store nor worker.store names one")
             .next("amends worker all --store ./participants.db …"));
     };
-    let unusable = |error: DatabaseError| unusable(url, &error);
-    let database = patience::until_up(
-        "the participants' database",
-        || amends_participants::open(path_of(url)),
-        |error| matches!(error, DatabaseError::Unavailable(_)),
-    );
-    let database = database.await.map_err(unusable)?;
+    let database = participants_store::open(url).await?;
     if args.seed {
-        amends_participants::seed(&database).await.map_err(unusable)?;
+        amends_participants::seed(&database).await.map_err(|error| participants_store::unusable(url, &error))?;
     }
     Ok(Answerer::Full(database))
-}
-
-/// The SDK takes paths as they are.
-fn path_of(url: &SecretString) -> &str {
-    url.expose_secret().strip_prefix("sqlite:").unwrap_or(url.expose_secret())
-}
-
-fn unusable(url: &SecretString, error: &DatabaseError) -> CliError {
-    let exit = match error {
-        DatabaseError::Unavailable(_) => Exit::Unreachable,
-        _ => Exit::Other,
-    };
-    CliError::new(exit, format!("cannot use the participants' database {}", redact(url.expose_secret())))
-        .why(error)
-        .next("amends config explain worker.store")
 }
 
 type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -240,9 +216,8 @@ fn no_way_in() -> CliError {
 
 /// The commands of these participants, as the order saga has them.
 fn commands_of(names: &[&'static str]) -> Vec<String> {
-    let definition = amends_sagas::order::definition();
-    let own = definition.steps.iter().filter(|step| names.contains(&&*step.participant));
-    own.map(|step| step.command.to_string()).collect::<BTreeSet<_>>().into_iter().collect()
+    let own = installed::participants().into_iter().filter(|(name, _)| names.contains(&name.as_str()));
+    own.flat_map(|(_, commands)| commands).collect()
 }
 
 fn unknown(error: amends_participants::UnknownParticipant) -> CliError {

@@ -99,9 +99,8 @@ fn shown(kind: Kind, value: &Value) -> Option<String> {
     let good = match kind {
         Kind::Text => !text.trim().is_empty(),
         Kind::Address => is_address(&text),
-        Kind::Url => {
-            ["http://", "https://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
-        }
+        Kind::Url => is_url(&text),
+        Kind::Urls => text.split(',').all(|url| is_url(url.trim())),
         Kind::Database => is_database(&text),
         Kind::Whole(from, to) => text.parse::<i64>().is_ok_and(|number| (from..=to).contains(&number)),
         Kind::Duration => humantime::parse_duration(&text).is_ok_and(|span| !span.is_zero()),
@@ -123,6 +122,11 @@ fn text(value: &Value) -> Option<String> {
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && !host.contains(['/', ' ', '@']) && port.parse::<u16>().is_ok())
+}
+
+/// Whether it may be asked over HTTP.
+fn is_url(text: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
 }
 
 /// Any other scheme than these is a mistake, not a path.

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Address,
     /// `http://HOST:PORT`.
     Url,
+    /// One or several of these between commas.
+    Urls,
     /// A database: `postgres://…`, `sqlite:PATH`, or a path. May hold a password.
     Database,
     /// A whole number, from and to.
@@ -56,6 +58,7 @@ impl Kind {
             Self::Text => "text".to_owned(),
             Self::Address => "HOST:PORT".to_owned(),
             Self::Url => "URL, http://HOST:PORT".to_owned(),
+            Self::Urls => "URL, http://HOST:PORT, or several with commas".to_owned(),
             Self::Database => "postgres://USER@HOST/DATABASE, sqlite:PATH or a path".to_owned(),
             Self::Whole(from, to) => format!("number from {from} to {to}"),
             Self::Duration => "duration, e.g. 500ms, 6s, 2m".to_owned(),
@@ -160,7 +163,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         path: "bus.replication",
         kind: Kind::Whole(1, 15),
-        default: Fallback::Found("3, or as many brokers as there are"),
+        default: Fallback::Found("the broker's own default"),
         env: "AMENDS_BUS_REPLICATION",
         flag: "--replication (bus ensure)",
         meaning: "Copies of each topic that is created.",
@@ -200,7 +203,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         path: "engine.shards",
         kind: Kind::Whole(1, 4_096),
-        default: Fallback::Value("16"),
+        default: Fallback::Found("16"),
         env: "AMENDS_ENGINE_SHARDS",
         flag: "--shards (migrate up)",
         meaning: "Number of shards of a new installation; what is installed stays as it is.",
@@ -215,11 +218,11 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         path: "participants.<name>.url",
-        kind: Kind::Url,
+        kind: Kind::Urls,
         default: Fallback::None,
         env: "AMENDS_PARTICIPANTS_<NAME>_URL",
         flag: "--participant NAME=URL (serve)",
-        meaning: "Where the participant answers over gRPC.",
+        meaning: "Where the participant answers over gRPC; of several each takes a share.",
     },
     Key {
         path: "participants.<name>.concurrency",

@@ -27,11 +27,12 @@ fn the_nearest_layer_wins() {
     assert_eq!(entry(&loaded, "listen"), ("127.0.0.1:2", "flag"));
     assert_eq!(entry(&loaded, "engine.lanes"), ("5", "environment"));
     assert_eq!(entry(&loaded, "engine.lease_ttl"), ("8s", "file"));
-    assert_eq!(entry(&loaded, "engine.shards"), ("16", "default"));
+    assert_eq!(entry(&loaded, "engine.in_flight_max"), ("100", "file"));
+    assert_eq!(entry(&loaded, "store.connections"), ("16", "default"));
     assert_eq!(entry(&loaded, "bus.url"), ("-", "default"));
     let Settings { listen, engine, bus, .. } = loaded.settings;
     assert_eq!((listen.as_str(), engine.lanes, engine.in_flight_max), ("127.0.0.1:2", Some(5), 100));
-    assert_eq!((engine.lease_ttl, engine.shards, bus.prefix.as_str()), (Duration::from_secs(8), 16, "amends."));
+    assert_eq!((engine.lease_ttl, engine.shards, bus.prefix.as_str()), (Duration::from_secs(8), None, "amends."));
     assert_eq!(bus.url, None);
 }
 
