@@ -17,6 +17,7 @@ mod outcome;
 #[cfg(test)]
 mod plans;
 mod sagas;
+mod server;
 mod session;
 mod shards;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use sqlx::postgres::PgConnection;
 
 pub use self::error::OpenError;
 pub use self::open::Migration;
+pub use self::server::ServerFacts;
 use self::open::Target;
 use self::session::{LOCK, Purpose, Sessions};
 use super::{
@@ -108,6 +110,11 @@ impl PostgresStore {
     /// All migrations that a database or this program has, in order.
     pub async fn migration_status(url: &str) -> Result<Vec<Migration>, OpenError> {
         Target::new(url)?.status().await
+    }
+
+    /// What the server is and promises.
+    pub async fn server(url: &str) -> Result<ServerFacts, OpenError> {
+        Target::new(url)?.server().await
     }
 
     /// The number of shards, fixed at install.

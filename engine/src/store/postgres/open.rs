@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, query, query_scalar};
 
 use super::error::{OpenError, is_missing_table, store_error};
+use super::server::{self, ServerFacts};
 use super::shards;
 use crate::store::StoreError;
 
@@ -93,6 +94,12 @@ impl Target {
     pub(super) async fn status(&self) -> Result<Vec<Migration>, OpenError> {
         let mut connection = self.connect(self.options.clone()).await?;
         self.migrations(&mut connection).await
+    }
+
+    /// Asks the server what it is.
+    pub(super) async fn server(&self) -> Result<ServerFacts, OpenError> {
+        let mut connection = self.connect(self.options.clone()).await?;
+        server::facts(&mut connection).await.map_err(|error| self.failed(error))
     }
 
     async fn migrations(&self, connection: &mut PgConnection) -> Result<Vec<Migration>, OpenError> {
