@@ -36,16 +36,47 @@ fn draw(global: &Global, answer: &ListParticipantsResponse) -> Result<String, Cl
         OutputFormat::Id => {
             Ok(answer.participants.iter().map(|participant| format!("{}\n", participant.name)).collect())
         }
-        _ => {
-            let mut table = Table::new(&View::of(global), &["PARTICIPANT", "COURIER", "COMMANDS"]);
-            for participant in &answer.participants {
-                table.row(vec![
-                    Tone::Strong.cell(format::clean(&participant.name)),
-                    Tone::Plain.cell(format::clean(&participant.courier)),
-                    Tone::Plain.cell(format::clean(&participant.commands.join(", "))),
-                ]);
-            }
-            Ok(table.render())
-        }
+        _ => Ok(table(&View::of(global), answer)),
+    }
+}
+
+fn table(view: &View, answer: &ListParticipantsResponse) -> String {
+    let mut table = Table::new(view, &["PARTICIPANT", "COURIER", "TARGET", "COMMANDS", "HELD"]);
+    for participant in &answer.participants {
+        table.row(vec![
+            Tone::Strong.cell(format::clean(&participant.name)),
+            Tone::Plain.cell(format::clean(&participant.courier)),
+            Tone::Plain.cell(format::clean(&participant.target)),
+            Tone::Plain.cell(format::clean(&participant.commands.join(", "))),
+            Tone::Bad.cell(format::clean(&participant.held)),
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use amends_proto::amends::v1::Participant;
+
+    use super::*;
+    use crate::output::samples;
+
+    #[test]
+    fn one_whose_commands_are_held_says_why() {
+        let participant = |name: &str, held: &str| Participant {
+            name: name.to_owned(),
+            courier: "grpc".to_owned(),
+            commands: vec!["payment.charge".to_owned()],
+            target: "http://10.0.0.7:7402".to_owned(),
+            held: held.to_owned(),
+        };
+        let participants = vec![participant("payment", "nobody answers"), participant("other", "")];
+        let text = table(&samples::view(), &ListParticipantsResponse { participants });
+        let expected = "\
+PARTICIPANT  COURIER  TARGET                COMMANDS        HELD
+payment      grpc     http://10.0.0.7:7402  payment.charge  nobody answers
+other        grpc     http://10.0.0.7:7402  payment.charge
+";
+        assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
     }
 }

@@ -39,7 +39,14 @@ fn draw(global: &Global, answer: &ListShardsResponse) -> Result<String, CliError
 }
 
 fn table(view: &View, answer: &ListShardsResponse) -> String {
-    let header = ["SHARD", "OWNER", "ADDRESS", "EPOCH", "LEASE", "JOURNAL", "UNPUBLISHED", "SAGAS"];
+    let mut header = vec!["SHARD", "OWNER", "ADDRESS", "EPOCH", "LEASE", "JOURNAL", "UNPUBLISHED", "SAGAS"];
+    if view.wide {
+        header.push("CURSOR");
+    }
+    // Only where there is one: it is the last column, since reasons are sentences.
+    if view.wide || answer.shards.iter().any(|shard| !shard.halted.is_empty()) {
+        header.push("HALTED");
+    }
     let mut table = Table::new(view, &header);
     for shard in &answer.shards {
         let lease = format::due(view, shard.lease_until.as_ref());
@@ -49,16 +56,23 @@ fn table(view: &View, answer: &ListShardsResponse) -> String {
             "" => ("none".to_owned(), Tone::Warn),
             due => (due.replacen("in ", "", 1), Tone::Plain),
         };
-        table.row(vec![
+        let mut row = vec![
             Tone::Strong.cell(shard.id),
-            Tone::Plain.cell(format::clean(&shard.owner)),
+            Tone::Plain.cell(view.id(&shard.owner)),
             Tone::Plain.cell(format::clean(&shard.address)),
             Tone::Plain.cell(shard.epoch),
             tone.cell(lease),
             Tone::Plain.cell(shard.journal_head),
             Tone::Plain.cell((shard.journal_head - shard.published_head).max(0)),
             Tone::Plain.cell(shard.sagas),
-        ]);
+        ];
+        if view.wide {
+            row.push(Tone::Plain.cell(shard.reply_cursor));
+        }
+        if row.len() < header.len() {
+            row.push(Tone::Bad.cell(format::clean(&shard.halted)));
+        }
+        table.row(row);
     }
     table.render()
 }
@@ -91,5 +105,17 @@ SHARD  OWNER     ADDRESS        EPOCH  LEASE  JOURNAL  UNPUBLISHED  SAGAS
 1                               0      none   0        0            0
 ";
         assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
+    }
+    #[test]
+    fn a_shard_that_stands_still_says_why() {
+        let halted = "the topic amends.replies was deleted".to_owned();
+        let halted = Shard { id: 3, owner: "a".to_owned(), halted, reply_cursor: 41, ..Shard::default() };
+        let answer = ListShardsResponse { shards: vec![halted] };
+        let text = |view: &View| anstream::adapter::strip_str(&table(view, &answer)).to_string();
+        let narrow = text(&samples::view());
+        assert!(narrow.contains("HALTED") && narrow.contains("the topic amends.replies was deleted"), "{narrow}");
+        assert!(!narrow.contains("CURSOR"), "{narrow}");
+        let wide = text(&View { wide: true, ..samples::view() });
+        assert!(wide.contains("CURSOR  HALTED") && wide.contains("41"), "{wide}");
     }
 }
