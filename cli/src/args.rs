@@ -156,12 +156,13 @@ pub(crate) enum Command {
     Participants(commands::participants::ParticipantsArgs),
     /// List the shards, their owners and epochs
     Shards(commands::shards::ShardsArgs),
+    /// Look at the whole installation, and say what to do about what is not well
+    Doctor(commands::doctor::DoctorArgs),
     /// Measure rate and latency
     Bench(BenchArgs),
     /// Make tables and shards, or say what is missing
     Migrate(commands::migrate::MigrateArgs),
     /// Make, list and read the topics of the bus
-    #[cfg(feature = "kafka")]
     Bus(commands::bus::BusArgs),
     /// Show and explain the configuration
     Config(commands::config::ConfigCommandArgs),
@@ -215,6 +216,9 @@ pub(crate) struct BenchArgs {
     /// The engine to measure; without it one is run in this process
     #[arg(long, value_name = "URL")]
     pub(crate) target: Option<String>,
+    /// Put so many pieces of each product that is ordered on the target's shelves first
+    #[arg(long, value_name = "N", requires = "target", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) stock: Option<i64>,
     /// Who does the work
     #[arg(long, value_enum, default_value_t)]
     pub(crate) participants: Participants,

@@ -3,12 +3,16 @@
 pub(crate) mod bench;
 #[cfg(feature = "kafka")]
 pub(crate) mod bus;
+#[cfg(not(feature = "kafka"))]
+#[path = "commands/bus_missing.rs"]
+pub(crate) mod bus;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod definition;
 pub(crate) mod dev;
 pub(crate) mod dlq;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod migrate;

@@ -85,6 +85,13 @@ impl EngineStore {
         }
     }
 
+    /// Opens a Postgres database, at once or not at all.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn connect(address: &str, settings: &Settings) -> Result<Self, CliError> {
+        let store = PostgresStore::connect(address, options(settings)).await;
+        store.map(Self::Postgres).map_err(|error| unusable(address, &error))
+    }
+
     /// Its ports.
     pub(crate) fn storage(&self) -> Storage {
         match self {

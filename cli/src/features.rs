@@ -1,5 +1,6 @@
 //! What this program was built without.
 
+#[cfg(not(all(feature = "kafka", feature = "postgres")))]
 use crate::error::{CliError, Exit};
 
 /// Kafka was asked for.

@@ -24,8 +24,11 @@ pub(crate) fn init(settings: &LogSettings) -> Result<(), CliError> {
     Ok(())
 }
 
+/// What the Kafka client says is repeated in the errors that commands end with.
+const PLAIN: &str = "warn,librdkafka=off,rdkafka=off";
+
 /// Warnings only, for commands that people wait for.
 pub(crate) fn init_plain() {
-    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("warn")).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(PLAIN)).with_writer(std::io::stderr);
     let _ = log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init();
 }

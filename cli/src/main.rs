@@ -95,10 +95,10 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Dlq(args) => commands::dlq::run(global, args).await,
         Command::Types(args) => commands::types::run(global, args).await,
         Command::Definition(args) => commands::definition::run(global, args),
+        Command::Doctor(args) => commands::doctor::run(global, args).await,
         Command::Participants(args) => commands::participants::run(global, args).await,
         Command::Shards(args) => commands::shards::run(global, args).await,
         Command::Migrate(args) => commands::migrate::run(global, args).await,
-        #[cfg(feature = "kafka")]
         Command::Bus(args) => commands::bus::run(global, args).await,
         Command::Config(args) => commands::config::run(global, args),
         Command::Completion(args) => commands::completion::run(&args),

@@ -53,6 +53,11 @@ pub(crate) async fn stock_up(participants: &Database, on_hand: i64) -> Result<()
     Ok(())
 }
 
+/// The products that the mix orders.
+pub(crate) fn product_ids() -> impl Iterator<Item = &'static str> {
+    PRODUCTS.into_iter().map(|(product_id, _, _)| product_id)
+}
+
 /// Makes the `number`th order. `fail_rate` of them fail: most are declined or out of stock, each in its turn.
 pub(crate) fn order(number: u64, fail_rate: f64) -> Order {
     let chance = spread(number);

@@ -38,6 +38,9 @@ pub(crate) async fn run(global: &Global, args: BenchArgs) -> Result<(), CliError
     match &args.target {
         Some(target) => {
             let load = remote::Remote::connect(target, args.fail_rate.unwrap_or(0.0)).await?;
+            if let Some(on_hand) = args.stock {
+                remote::stock_up(target, on_hand).await?;
+            }
             let (seen, took) = measure(Arc::new(load), &args).await;
             report::print(global, &args, &seen, took, None)?;
             finish(seen)

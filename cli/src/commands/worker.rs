@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::{Command, Reply};
+use amends_core::Command;
 use amends_participants::PARTICIPANTS;
 use amends_sdk::grpc::{self, Served};
 use amends_sdk::{Database, Host, ReplySink};

@@ -37,6 +37,21 @@ impl Remote {
     }
 }
 
+/// Fills the shelves of every product that the mix orders, through the target's gateway.
+pub(super) async fn stock_up(target: &str, on_hand: i64) -> Result<(), CliError> {
+    let client = reqwest::Client::new();
+    for product in order_mix::product_ids() {
+        let url = format!("{}/inventory/{product}", target.trim_end_matches('/'));
+        let put = client.put(&url).json(&serde_json::json!({ "on_hand": on_hand })).send().await;
+        put.and_then(reqwest::Response::error_for_status).map_err(|error| {
+            CliError::new(Exit::Unreachable, format!("cannot fill the shelves at {target}"))
+                .why(error)
+                .next("amends bench without --stock, or amends config explain participants.inventory.http")
+        })?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Load for Remote {
     async fn drive(&self, number: u64) -> Result<Status, CliError> {
