@@ -1,11 +1,14 @@
-//! How fast the SQLite store commits, and how much it writes.
+//! How fast a store commits, how much it writes, and what it costs.
 //!
 //! ```text
 //! cargo run --release -p amends-engine --example store_rate [FOLDER]
+//! cargo run --release -p amends-engine --features postgres --example store_rate postgres://user@host/database
 //! ```
 //!
-//! Keeps 256 sagas of four steps in flight and commits 128 transitions at a time, as a loaded lane does: five journal
-//! rows per saga, its row written twice. FOLDER is where the database file goes; it should be on the disk in question.
+//! Keeps up to 256 sagas of four steps in flight and commits many transitions at a time, as a loaded lane does: five
+//! journal rows per saga, its row written twice. FOLDER is where the SQLite file goes; it should be on the disk in
+//! question. In a Postgres database a schema is made and dropped; nobody else should be at work on the server, since its
+//! log is measured as a whole, and it should be on this machine, or its processor time cannot be seen.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::collections::VecDeque;
@@ -22,6 +25,11 @@ const IN_FLIGHT: usize = 256;
 const TRANSITIONS: u64 = 5;
 const SECONDS: u64 = 5;
 
+/// Whether clients give keys, and transitions a commit.
+const RUNS: [(bool, usize); 5] = [(false, 256), (true, 256), (false, 128), (false, 16), (false, 1)];
+
+type Failure = Box<dyn std::error::Error>;
+
 /// Makes batches of sagas that all go well.
 struct Load {
     saga_type: SagaType,
@@ -32,19 +40,73 @@ struct Load {
     flying: VecDeque<(SagaId, u64)>,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
+/// What has been used so far.
+#[derive(Clone, Copy)]
+struct Used {
+    bytes: u64,
+    processor: Duration,
+}
+
+fn main() -> Result<(), Failure> {
+    let place = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    for (keyed, batch) in [(false, 128), (true, 128), (false, 16), (false, 1)] {
-        let folder = tempfile::tempdir_in(&folder)?;
-        let path = folder.path().join("rate.db");
-        runtime.block_on(measure(&path.to_string_lossy(), keyed, batch))?;
+    for (keyed, size) in RUNS {
+        if place.starts_with("postgres") {
+            runtime.block_on(on_postgres(&place, keyed, size))?;
+        } else {
+            runtime.block_on(on_sqlite(&place, keyed, size))?;
+        }
     }
     Ok(())
 }
 
-async fn measure(path: &str, keyed: bool, size: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let store = SqliteStore::open(path, SHARDS).await?;
+async fn on_sqlite(folder: &str, keyed: bool, size: usize) -> Result<(), Failure> {
+    let folder = tempfile::tempdir_in(folder)?;
+    let store = SqliteStore::open(&folder.path().join("rate.db").to_string_lossy(), SHARDS).await?;
+    measure(&store, keyed, size, async || Ok(Used { bytes: written_bytes(), processor: cpu_time("self") })).await?;
+    store.close().await;
+    Ok(())
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn on_postgres(_: &str, _: bool, _: usize) -> Result<(), Failure> {
+    Err("build with --features postgres".into())
+}
+
+#[cfg(feature = "postgres")]
+async fn on_postgres(url: &str, keyed: bool, size: usize) -> Result<(), Failure> {
+    use amends_engine::store::postgres::{PostgresOptions, PostgresStore};
+    use sqlx::{AssertSqlSafe, Connection, PgConnection, query_scalar, raw_sql};
+
+    const LOG: &str = "VALUES (pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::BIGINT)";
+    const BACKENDS: &str = "WITH own AS (TABLE pg_stat_activity) SELECT pid FROM own WHERE application_name = 'amends'";
+
+    let schema = format!("rate_{}", Uuid::now_v7().simple());
+    let mut own = PgConnection::connect(url).await?;
+    // The same distance from the last checkpoint for every run: after one, whole pages are logged.
+    raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}; CHECKPOINT"))).execute(&mut own).await?;
+    let url = format!("{url}?options[search_path]={schema}");
+    PostgresStore::migrate(&url, Some(SHARDS)).await?;
+    let store = PostgresStore::connect(&url, PostgresOptions { writers: 1, ..PostgresOptions::default() }).await?;
+    let gauge = async || {
+        let mut own = PgConnection::connect(&url).await?;
+        let bytes: i64 = query_scalar(LOG).fetch_one(&mut own).await?;
+        let backends: Vec<i32> = query_scalar(BACKENDS).fetch_all(&mut own).await?;
+        let processor = backends.iter().map(|backend| cpu_time(&backend.to_string())).sum();
+        Ok(Used { bytes: bytes.cast_unsigned(), processor })
+    };
+    let measured = measure(&store, keyed, size, gauge).await;
+    store.close();
+    raw_sql(AssertSqlSafe(format!("DROP SCHEMA {schema} CASCADE"))).execute(&mut own).await?;
+    measured
+}
+
+async fn measure<S: Store + Leases>(
+    store: &S,
+    keyed: bool,
+    size: usize,
+    gauge: impl AsyncFn() -> Result<Used, Failure>,
+) -> Result<(), Failure> {
     let owner = Owner { incarnation: Uuid::now_v7(), address: "127.0.0.1:7400".to_owned() };
     let shards: Vec<Shard> = (0..SHARDS).map(Shard).collect();
     store.claim(&owner, &shards, Millis(60_000)).await?;
@@ -52,12 +114,13 @@ async fn measure(path: &str, keyed: bool, size: usize) -> Result<(), Box<dyn std
         saga_type: SagaType::new("order")?,
         keyed,
         started: 0,
-        now: 0,
+        now: 1_790_000_000_000,
         heads: [0; SHARDS as usize],
         flying: VecDeque::new(),
     };
+    store.commit(Arc::new(load.next(size))).await?;
     let (mut rows, mut ended, mut commits) = (0.0, 0.0, 0.0);
-    let (begin, written, used) = (Instant::now(), written_bytes(), cpu_time());
+    let (before, begin) = (gauge().await?, Instant::now());
     while begin.elapsed() < Duration::from_secs(SECONDS) {
         let batch = load.next(size);
         rows += batch.journal.len() as f64;
@@ -65,19 +128,19 @@ async fn measure(path: &str, keyed: bool, size: usize) -> Result<(), Box<dyn std
         commits += 1.0;
         store.commit(Arc::new(batch)).await?;
     }
-    let (seconds, bytes) = (begin.elapsed().as_secs_f64(), written_bytes() - written);
+    let (seconds, after) = (begin.elapsed().as_secs_f64(), gauge().await?);
+    let sagas = rows / TRANSITIONS as f64;
     println!(
         "{} ids, {size:>3} transitions a commit: {:>6.0} sagas/s, {:>6.0} journal rows/s, {:>5.0} commits/s of \
-         {:>7.3} ms, {:>5.1} kB written and {:>4.0} µs of processor per saga",
+         {:>7.3} ms, {:>5.2} kB written and {:>4.0} µs of processor per saga",
         if keyed { "keyed" } else { "timed" },
         ended / seconds,
         rows / seconds,
         commits / seconds,
         seconds * 1e3 / commits,
-        bytes as f64 / 1e3 / ended,
-        (cpu_time() - used).as_micros() as f64 / ended,
+        (after.bytes - before.bytes) as f64 / 1e3 / sagas,
+        (after.processor - before.processor).as_micros() as f64 / sagas,
     );
-    store.close().await;
     Ok(())
 }
 
@@ -180,9 +243,9 @@ fn written_bytes() -> u64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
-/// Processor time of this process, where the system tells: user and system, in ticks of 10 ms.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Processor time of a process, where the system tells: user and system, in ticks of 10 ms.
+fn cpu_time(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').skip(11).take(2);
     Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
 }

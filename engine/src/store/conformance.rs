@@ -4,7 +4,7 @@
 //! passes can stand under the engine.
 
 mod commits;
-mod fixture;
+pub(super) mod fixture;
 mod journals;
 mod leases;
 mod lists;

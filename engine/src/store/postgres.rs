@@ -10,10 +10,14 @@ mod decode;
 mod definitions;
 mod engines;
 mod error;
+#[cfg(test)]
+mod fences;
 mod journal;
 mod list;
 mod open;
 mod outcome;
+#[cfg(test)]
+mod outcomes;
 #[cfg(test)]
 mod plans;
 mod sagas;

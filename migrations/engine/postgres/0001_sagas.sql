@@ -26,13 +26,6 @@ CREATE TABLE shards (
     published_head BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
--- I22, I27: epochs and marks only go up. The one exception is a topic of replies that was made anew: its offsets begin
--- at 0 again, and every owner is fenced by a new epoch in the same statement.
-CREATE TRIGGER shards_only_up BEFORE UPDATE ON shards FOR EACH ROW
-WHEN (NEW.epoch < OLD.epoch OR NEW.journal_head < OLD.journal_head OR NEW.published_head < OLD.published_head
-      OR (NEW.reply_cursor < OLD.reply_cursor AND NOT (NEW.reply_cursor = 0 AND NEW.epoch > OLD.epoch)))
-EXECUTE FUNCTION refuse_statement('the epoch and the marks of a shard only go up');
-
 -- Tells sagas apart that were accepted within one millisecond.
 CREATE SEQUENCE saga_numbers AS INTEGER MINVALUE 0 MAXVALUE 1048575 CYCLE CACHE 256;
 

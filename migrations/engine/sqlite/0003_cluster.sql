@@ -40,3 +40,12 @@ SELECT number, id, saga_id, shard, step, operation, attempts, error_code, error_
 DROP TABLE dead_letters;
 ALTER TABLE dead_letters_anew RENAME TO dead_letters;
 CREATE INDEX dead_letters_at ON dead_letters (at);
+
+-- I22, I27: epochs and marks only go up. The one exception is a topic of replies that was made anew: its offsets begin
+-- at 0 again, and every owner is fenced by a new epoch in the same statement.
+CREATE TRIGGER shards_only_up BEFORE UPDATE ON shards
+WHEN NEW.epoch < OLD.epoch OR NEW.journal_head < OLD.journal_head OR NEW.published_head < OLD.published_head
+     OR (NEW.reply_cursor < OLD.reply_cursor AND NOT (NEW.reply_cursor = 0 AND NEW.epoch > OLD.epoch))
+BEGIN
+    SELECT RAISE(ABORT, 'the epoch and the marks of a shard only go up');
+END;

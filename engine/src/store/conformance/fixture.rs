@@ -12,33 +12,33 @@ use crate::store::{
     ShardMark, Store, StoreError,
 };
 
-pub(super) const STARTED: &str = r#"[{"saga_started":{"saga_type":"order","version":1,"input":{"a":1}}},{"step_started":{"step":"pay","attempt":1}}]"#;
-pub(super) const PAID: &str =
+pub(in crate::store) const STARTED: &str = r#"[{"saga_started":{"saga_type":"order","version":1,"input":{"a":1}}},{"step_started":{"step":"pay","attempt":1}}]"#;
+pub(in crate::store) const PAID: &str =
     r#"[{"step_succeeded":{"step":"pay","output":null}},{"step_started":{"step":"ship","attempt":1}}]"#;
-pub(super) const WAITING: &str = r#"[{"step_timed_out":{"step":"pay","operation":"execute","attempt":1}},
+pub(in crate::store) const WAITING: &str = r#"[{"step_timed_out":{"step":"pay","operation":"execute","attempt":1}},
     {"retry_scheduled":{"step":"pay","operation":"execute","attempt":1,"at":900,"failure":{"code":"SLOW","message":""}}}]"#;
-pub(super) const SENT_AGAIN: &str = r#"[{"step_started":{"step":"pay","attempt":2}}]"#;
-pub(super) const COMPLETED: &str = r#"[{"step_succeeded":{"step":"ship","output":null}},"saga_completed"]"#;
-pub(super) const OVERDUE: &str = r#"["saga_overdue"]"#;
+pub(in crate::store) const SENT_AGAIN: &str = r#"[{"step_started":{"step":"pay","attempt":2}}]"#;
+pub(in crate::store) const COMPLETED: &str = r#"[{"step_succeeded":{"step":"ship","output":null}},"saga_completed"]"#;
+pub(in crate::store) const OVERDUE: &str = r#"["saga_overdue"]"#;
 
-pub(super) fn owner(n: u128) -> Owner {
+pub(in crate::store) fn owner(n: u128) -> Owner {
     Owner { incarnation: Uuid::from_u128(n), address: format!("10.0.0.{n}:7400") }
 }
 
-pub(super) fn id(n: u128) -> SagaId {
+pub(in crate::store) fn id(n: u128) -> SagaId {
     SagaId::from_uuid(Uuid::from_u128(n))
 }
 
-pub(super) fn step(name: &str) -> StepName {
+pub(in crate::store) fn step(name: &str) -> StepName {
     StepName::new(name).expect("a valid name")
 }
 
-pub(super) fn shards() -> Vec<Shard> {
+pub(in crate::store) fn shards() -> Vec<Shard> {
     (0..SHARDS).map(Shard).collect()
 }
 
 /// A running order, accepted at `at`.
-pub(super) fn saga(n: u128, shard: u16, at: i64) -> SagaRow {
+pub(in crate::store) fn saga(n: u128, shard: u16, at: i64) -> SagaRow {
     SagaRow {
         id: id(n),
         shard: Shard(shard),
@@ -51,7 +51,7 @@ pub(super) fn saga(n: u128, shard: u16, at: i64) -> SagaRow {
     }
 }
 
-pub(super) fn state(id: SagaId, status: Status, at: i64) -> SagaChange {
+pub(in crate::store) fn state(id: SagaId, status: Status, at: i64) -> SagaChange {
     SagaChange {
         id,
         status,
@@ -66,7 +66,7 @@ pub(super) fn state(id: SagaId, status: Status, at: i64) -> SagaChange {
     }
 }
 
-pub(super) fn letter(n: u128, at: i64) -> DeadLetter {
+pub(in crate::store) fn letter(n: u128, at: i64) -> DeadLetter {
     DeadLetter {
         id: Uuid::from_u128(n),
         saga_id: Some(id(n)),
@@ -82,16 +82,16 @@ pub(super) fn letter(n: u128, at: i64) -> DeadLetter {
 }
 
 /// Writes batches as the owner of all shards.
-pub(super) struct Scribe<'s, T> {
+pub(in crate::store) struct Scribe<'s, T> {
     store: &'s T,
     leases: BTreeMap<Shard, Lease>,
     heads: BTreeMap<Shard, i64>,
     /// What the next commit writes; the fence and the marks are added to it.
-    pub(super) batch: Batch,
+    pub(in crate::store) batch: Batch,
 }
 
 impl<'s, T: Store + Archive + Leases> Scribe<'s, T> {
-    pub(super) async fn new(store: &'s T) -> Self {
+    pub(in crate::store) async fn new(store: &'s T) -> Self {
         let leases = store.claim(&owner(1), &shards(), Millis(60_000)).await.expect("a claim");
         let leases: BTreeMap<_, _> = leases.into_iter().map(|lease| (lease.shard, lease)).collect();
         let heads = leases.values().map(|lease| (lease.shard, lease.journal_head)).collect();
@@ -99,13 +99,13 @@ impl<'s, T: Store + Archive + Leases> Scribe<'s, T> {
     }
 
     /// Adds a saga with its first journal row.
-    pub(super) fn start(&mut self, saga: &SagaRow) {
+    pub(in crate::store) fn start(&mut self, saga: &SagaRow) {
         self.batch.started.push(saga.clone());
         self.append(saga, 1, saga.started_at.0, STARTED);
     }
 
     /// Adds a journal row.
-    pub(super) fn append(&mut self, saga: &SagaRow, seq: u64, at: i64, events: &str) {
+    pub(in crate::store) fn append(&mut self, saga: &SagaRow, seq: u64, at: i64, events: &str) {
         let head = self.heads.entry(saga.shard).or_default();
         *head += 1;
         self.batch.journal.push(JournalRow {
@@ -120,13 +120,13 @@ impl<'s, T: Store + Archive + Leases> Scribe<'s, T> {
     }
 
     /// Adds what a saga's row becomes, with the journal row that says so.
-    pub(super) fn change(&mut self, saga: &SagaRow, seq: u64, events: &str, change: SagaChange) {
+    pub(in crate::store) fn change(&mut self, saga: &SagaRow, seq: u64, events: &str, change: SagaChange) {
         self.append(saga, seq, change.updated_at.0, events);
         self.batch.changed.push(change);
     }
 
     /// What is to be committed, fenced for the shards that have moved.
-    pub(super) fn take(&mut self) -> Batch {
+    pub(in crate::store) fn take(&mut self) -> Batch {
         let mut batch = std::mem::take(&mut self.batch);
         for lease in self.leases.values_mut() {
             let head = self.heads.get(&lease.shard).copied().unwrap_or_default();
@@ -138,14 +138,14 @@ impl<'s, T: Store + Archive + Leases> Scribe<'s, T> {
         batch
     }
 
-    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+    pub(in crate::store) async fn commit(&mut self) -> Result<(), StoreError> {
         let batch = self.take();
         self.store.commit(Arc::new(batch)).await
     }
 }
 
 /// Leaves a shard's marks as they are.
-pub(super) fn mark(lease: &Lease) -> ShardMark {
+pub(in crate::store) fn mark(lease: &Lease) -> ShardMark {
     ShardMark {
         shard: lease.shard,
         epoch: lease.epoch,
@@ -156,17 +156,17 @@ pub(super) fn mark(lease: &Lease) -> ShardMark {
 }
 
 /// The first page, of any length that the cases need.
-pub(super) async fn list(store: &impl Archive, filter: SagaFilter) -> SagaPage {
+pub(in crate::store) async fn list(store: &impl Archive, filter: SagaFilter) -> SagaPage {
     store.list(&filter, &Page { size: 100, token: String::new() }).await.expect("a page")
 }
 
 /// The ids of a page, as their numbers.
-pub(super) fn numbers(page: &SagaPage) -> Vec<u128> {
+pub(in crate::store) fn numbers(page: &SagaPage) -> Vec<u128> {
     page.rows.iter().map(|row| row.id.as_uuid().as_u128()).collect()
 }
 
 /// Everything that a commit can leave behind, counted.
-pub(super) async fn written(subject: &impl super::Subject) -> [i64; 5] {
+pub(in crate::store) async fn written(subject: &impl super::Subject) -> [i64; 5] {
     [
         subject.sql("SELECT count(*) FROM sagas").await.expect("a count"),
         subject.sql("SELECT count(*) FROM journal").await.expect("a count"),

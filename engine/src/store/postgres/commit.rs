@@ -73,6 +73,14 @@ fn text(has: impl Fn(usize) -> bool) -> String {
     sql
 }
 
+/// Every text that there is, for the tests of their plans.
+#[cfg(test)]
+pub(super) fn every_text() -> impl Iterator<Item = &'static str> {
+    let sets = 0..1_usize << PARTS.len();
+    // A part that refers to the numbers is never without them.
+    sets.filter(|set| set & 0b001 != 0 || set & 0b110 == 0).map(|set| TEXTS[set].as_str())
+}
+
 /// The statement for a batch.
 pub(super) fn statement(batch: &Batch) -> &'static str {
     let bits = PARTS.iter().enumerate().map(|(at, (part, _))| usize::from(part.is_in(batch)) << at);

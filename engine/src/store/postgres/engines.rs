@@ -28,7 +28,7 @@ pub(super) async fn beat(connection: &mut PgConnection, owner: &Owner, ttl: Mill
          )
          UPDATE shards SET lease_until = $3 + ",
         now!(),
-        " FROM own WHERE shards.shard = own.shard AND owner = $1"
+        " WHERE shard = ANY(ARRAY(SELECT shard FROM own)) AND owner = $1"
     ))
     .bind(owner.incarnation)
     .bind(text(&owner.address))
@@ -67,7 +67,7 @@ pub(super) async fn leave(connection: &mut PgConnection, owner: &Owner) -> sqlx:
            SELECT shard FROM shards WHERE owner = $1 ORDER BY shard FOR UPDATE
          )
          UPDATE shards SET owner = NULL, address = NULL, lease_until = 0, halted = NULL
-         FROM own WHERE shards.shard = own.shard AND owner = $1",
+         WHERE shard = ANY(ARRAY(SELECT shard FROM own)) AND owner = $1",
     )
     .bind(owner.incarnation)
     .execute(connection)

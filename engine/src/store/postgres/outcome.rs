@@ -9,7 +9,7 @@ use super::shards;
 use crate::store::{Batch, StoreError};
 
 /// How long it is tried to find out what became of a commit. Then the caller decides; what it holds is not lost.
-const SETTLE: Duration = Duration::from_secs(15);
+pub(super) const SETTLE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 15 });
 
 /// Between two tries to reach the database.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,6 +1,8 @@
 //! The table `shards`: who owns what, and up to where it is written.
 //!
-//! Times are the database's. Rows are locked in the order of the shards, whoever locks several.
+//! Times are the database's. Rows are locked in the order of the shards, whoever locks several. What was locked reaches
+//! the update as an array: a row that changed while it was waited for is looked at again, and a join with another query
+//! would then find nothing for it.
 
 use amends_core::{Epoch, Millis, Shard, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
@@ -82,8 +84,8 @@ pub(super) async fn claim(
          )
          UPDATE shards SET owner = $1, address = $2, epoch = epoch + 1, halted = NULL, lease_until = $4 + ",
         now!(),
-        " FROM (SELECT shard FROM own UNION ALL SELECT shard FROM free) AS taken WHERE shards.shard = taken.shard
-         RETURNING shards.shard, epoch, journal_head, published_head, reply_cursor"
+        " WHERE shard = ANY(ARRAY(SELECT shard FROM own UNION ALL SELECT shard FROM free))
+         RETURNING shard, epoch, journal_head, published_head, reply_cursor"
     ))
     .bind(owner.incarnation)
     .bind(text(&owner.address))
@@ -114,16 +116,14 @@ fn lease(row: &PgRow) -> sqlx::Result<Lease> {
 /// Frees shards and keeps their last marks, where they are still held under the marks' epochs.
 pub(super) async fn release(connection: &mut PgConnection, marks: &[ShardMark]) -> sqlx::Result<()> {
     query(
-        "WITH mark AS MATERIALIZED (
-           SELECT shard, mark.epoch, mark.published_head, mark.reply_cursor
-           FROM shards JOIN unnest($1::INTEGER[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
-             AS mark (shard, epoch, published_head, reply_cursor) USING (shard)
-           ORDER BY shard FOR UPDATE OF shards
-         )
+        "WITH held AS MATERIALIZED (SELECT shard FROM shards WHERE shard = ANY($1) ORDER BY shard FOR UPDATE)
          UPDATE shards SET owner = NULL, address = NULL, lease_until = 0, halted = NULL,
            published_head = greatest(shards.published_head, mark.published_head),
            reply_cursor = greatest(shards.reply_cursor, mark.reply_cursor)
-         FROM mark WHERE shards.shard = mark.shard AND shards.epoch = mark.epoch",
+         FROM unnest($1::INTEGER[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[])
+           AS mark (shard, epoch, published_head, reply_cursor)
+         WHERE shards.shard = mark.shard AND shards.epoch = mark.epoch
+           AND shards.shard = ANY(ARRAY(SELECT shard FROM held))",
     )
     .bind(marks.iter().map(|mark| i32::from(mark.shard.0)).collect::<Vec<_>>())
     .bind(marks.iter().map(|mark| mark.epoch.0).collect::<Vec<_>>())
@@ -155,7 +155,7 @@ pub(super) async fn rewind(connection: &mut PgConnection) -> sqlx::Result<()> {
     query(
         "WITH every AS MATERIALIZED (SELECT shard FROM shards ORDER BY shard FOR UPDATE)
          UPDATE shards SET reply_cursor = 0, owner = NULL, address = NULL, lease_until = 0, epoch = epoch + 1
-         FROM every WHERE shards.shard = every.shard",
+         WHERE shard = ANY(ARRAY(SELECT shard FROM every))",
     )
     .execute(connection)
     .await?;

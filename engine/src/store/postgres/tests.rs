@@ -1,12 +1,17 @@
 //! The conformance suite on a real server, and what only a server can do.
 
+use std::time::Duration;
+
+use amends_core::Millis;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use uuid::Uuid;
 
-use super::{PostgresOptions, PostgresStore};
+use super::session::{IDLE_IN_TRANSACTION, LOCK};
+use super::{OpenError, PostgresOptions, PostgresStore};
 use crate::store::conformance::{self, Subject};
+use crate::store::{Archive, Batch, Store, StoreError};
 
 /// A place of its own on the server of `AMENDS_STORE`: a schema, dropped at the end.
 pub(super) struct Place {
@@ -83,4 +88,126 @@ impl Subject for Specimen {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_conforms() {
     conformance::run(Specimen::new).await;
+}
+
+async fn refused(url: &str) -> OpenError {
+    match PostgresStore::connect(url, PostgresOptions::default()).await {
+        Ok(_) => panic!("it was connected to"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn a_database_without_tables_is_refused_with_the_next_command() {
+    let place = Place::new().await;
+    let error = refused(&place.url).await;
+    assert!(matches!(error, OpenError::NotMigrated { migration: 1, .. }), "{error}");
+    assert!(error.to_string().contains("amends migrate up --store postgres://"), "{error}");
+    let before = PostgresStore::migration_status(&place.url).await.unwrap();
+    assert!(before.len() >= 3 && before.iter().all(|migration| migration.known && !migration.applied));
+    let (applied, shards) = PostgresStore::migrate(&place.url, None).await.unwrap();
+    assert_eq!((applied.len(), shards), (before.len(), super::SHARDS));
+    assert_eq!(PostgresStore::migrate(&place.url, None).await.unwrap(), (vec![], super::SHARDS));
+    let after = PostgresStore::migration_status(&place.url).await.unwrap();
+    assert!(after.iter().all(|migration| migration.known && migration.applied));
+    let store = PostgresStore::connect(&place.url, PostgresOptions::default()).await.unwrap();
+    assert_eq!(store.shard_count(), super::SHARDS);
+    place.sql("DELETE FROM shards").await.unwrap();
+    assert!(matches!(refused(&place.url).await, OpenError::NotInstalled { .. }));
+    place.sql("DELETE FROM engine_migrations WHERE version > 1").await.unwrap();
+    assert!(matches!(refused(&place.url).await, OpenError::NotMigrated { migration: 2, .. }));
+}
+
+#[tokio::test]
+async fn the_number_of_shards_is_fixed_at_install() {
+    let place = Place::new().await;
+    assert_eq!(PostgresStore::migrate(&place.url, Some(4)).await.unwrap().1, 4);
+    let error = PostgresStore::migrate(&place.url, Some(8)).await.unwrap_err();
+    assert!(matches!(error, OpenError::Shards { installed: 4, asked: 8, .. }), "{error}");
+    assert_eq!(PostgresStore::migrate(&place.url, None).await.unwrap().1, 4);
+}
+
+#[tokio::test]
+async fn engines_that_start_at_once_migrate_once() {
+    let place = Place::new().await;
+    let all = (0..4).map(|_| PostgresStore::migrate(&place.url, Some(4)));
+    for (_, shards) in futures::future::try_join_all(all).await.unwrap() {
+        assert_eq!(shards, 4);
+    }
+    assert_eq!(place.sql("SELECT count(*) FROM shards").await, Ok(4));
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_or_another_program_is_left_alone() {
+    let specimen = Specimen::new().await;
+    let newer = "INSERT INTO engine_migrations VALUES (9999, 'later', now(), TRUE, '', 0)";
+    specimen.place.sql(newer).await.unwrap();
+    let url = &specimen.place.url;
+    assert!(matches!(refused(url).await, OpenError::Newer { migration: 9999, .. }));
+    assert!(matches!(PostgresStore::migrate(url, None).await, Err(OpenError::Newer { migration: 9999, .. })));
+    let last = PostgresStore::migration_status(url).await.unwrap().pop().unwrap();
+    assert_eq!((last.name.as_str(), last.applied, last.known), ("later", true, false));
+    specimen.place.sql("DELETE FROM engine_migrations WHERE version = 9999").await.unwrap();
+    specimen.place.sql("UPDATE engine_migrations SET checksum = '' WHERE version = 2").await.unwrap();
+    assert!(matches!(refused(url).await, OpenError::Differs { migration: 2, .. }));
+}
+
+#[tokio::test]
+async fn nothing_that_is_said_of_a_database_holds_its_password() {
+    for url in ["postgres://me:secret@127.0.0.1:1/db", "postgres://me:secret@no.such.host.invalid/db"] {
+        let error = refused(url).await;
+        let said = format!("{error} {error:?}");
+        assert!(said.contains("postgres://me@") && !said.contains("secret"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_must_outlast_the_wait_for_a_lock() {
+    let options = |lease| PostgresOptions { lease_ttl: Millis(lease), ..PostgresOptions::default() };
+    let short = PostgresStore::connect("postgres://nobody@127.0.0.1:1/db", options(4000)).await;
+    assert!(matches!(short.err().unwrap(), OpenError::Lease { asked_ms: 4000 }));
+    assert!(IDLE_IN_TRANSACTION < LOCK && LOCK.as_millis() < u128::from(PostgresOptions::default().lease_ttl.0));
+}
+
+#[tokio::test]
+async fn every_connection_has_its_settings() {
+    let specimen = Specimen::new().await;
+    for (sessions, statement) in
+        [(&specimen.store.0.writers, "30s"), (&specimen.store.0.readers, "10s"), (&specimen.store.0.leases, "4s")]
+    {
+        let mut session = sessions.take().await.unwrap();
+        for (setting, expected) in [
+            ("application_name", "amends"),
+            ("idle_in_transaction_session_timeout", "2s"),
+            ("lock_timeout", "4s"),
+            ("statement_timeout", statement),
+            ("synchronous_commit", "on"),
+        ] {
+            let sql = AssertSqlSafe(format!("SHOW {setting}"));
+            let found: String = sqlx::query_scalar(sql).fetch_one(session.connection()).await.unwrap();
+            assert_eq!(found, expected, "{setting}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_answers_at_once() {
+    let specimen = Specimen::new().await;
+    specimen.store.close();
+    assert!(matches!(specimen.store.shards().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(specimen.store.commit(Batch::default().into()).await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_query_whose_caller_goes_away_costs_no_connection() {
+    let specimen = Specimen::new().await;
+    let store =
+        PostgresStore::connect(&specimen.place.url, PostgresOptions { readers: 1, ..PostgresOptions::default() });
+    let store = store.await.unwrap();
+    for _ in 0..3 {
+        let query = store.shards();
+        futures::pin_mut!(query);
+        let _ = tokio::time::timeout(Duration::from_micros(200), query).await;
+    }
+    assert_eq!(store.shards().await.unwrap().len(), 4);
 }
