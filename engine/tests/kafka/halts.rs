@@ -12,7 +12,7 @@ async fn read_some(world: &World, count: u128) {
     let replies: Vec<_> = (0..count).map(|number| reply(0, 1, number)).collect();
     world.reply(0, &replies).await;
     world.assign(0, 1, 0);
-    world.records(0, i64::try_from(count).unwrap()).await;
+    world.records(0, i64::try_from(count).expect("a count")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

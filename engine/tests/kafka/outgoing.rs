@@ -18,9 +18,9 @@ fn event(topic: &str, saga: u128, number: u128) -> DomainEvent {
         id: Uuid::from_u128(number),
         topic: topic.to_owned(),
         saga_id: SagaId::from_uuid(Uuid::from_u128(saga)),
-        saga_type: SagaType::new("suite").unwrap(),
+        saga_type: SagaType::new("suite").expect("valid"),
         at: Timestamp(1_700_000_000_000),
-        payload: Payload::from_json(format!(r#"{{"n":{number}.50}}"#)).unwrap(),
+        payload: Payload::from_json(format!(r#"{{"n":{number}.50}}"#)).expect("valid"),
     }
 }
 
@@ -31,7 +31,7 @@ fn command(number: u128) -> Command {
         Uuid::from_u128(number),
         Uuid::from_u128(number)
     );
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&text).expect("valid")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,8 +99,8 @@ struct Proxy {
 
 impl Proxy {
     async fn open(address: &str) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind(address).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((mut from, _)) = listener.accept().await {

@@ -156,7 +156,7 @@ impl Topics {
 
     /// To be deleted at the end, whoever makes it.
     pub(crate) fn own(&self, topic: &str) {
-        self.made.lock().unwrap().insert(topic.to_owned());
+        self.made.lock().expect("no panic").insert(topic.to_owned());
     }
 
     pub(crate) async fn create(&self, topic: &str, partitions: i32) {
@@ -177,7 +177,7 @@ impl Topics {
         until(&format!("{topic} has {count:?} partitions"), || async {
             let answer = self.admin.inner().fetch_metadata(Some(topic), PATIENCE).expect("metadata");
             let found = answer.topics().first().map_or(0, |topic| topic.partitions().len());
-            (found == usize::try_from(count.unwrap_or(0)).unwrap()).then_some(())
+            (found == usize::try_from(count.unwrap_or(0)).expect("a count")).then_some(())
         })
         .await;
     }
@@ -185,7 +185,7 @@ impl Topics {
     /// Deletes what lies before an offset of a partition.
     pub(crate) async fn delete_before(&self, topic: &str, partition: u16, offset: i64) {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, i32::from(partition), Offset::Offset(offset)).unwrap();
+        list.add_partition_offset(topic, i32::from(partition), Offset::Offset(offset)).expect("an offset");
         self.admin.delete_records(&list, &AdminOptions::new()).await.expect("records are deleted");
     }
 
@@ -211,16 +211,16 @@ impl Topics {
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
-            list.add_partition_offset(topic, i32::from(partition), Offset::Beginning).unwrap();
+            list.add_partition_offset(topic, i32::from(partition), Offset::Beginning).expect("an offset");
         }
-        consumer.assign(&list).unwrap();
+        consumer.assign(&list).expect("an assignment");
         Reader(Arc::new(consumer))
     }
 }
 
 impl Drop for Topics {
     fn drop(&mut self) {
-        let made: Vec<String> = self.made.lock().unwrap().iter().cloned().collect();
+        let made: Vec<String> = self.made.lock().expect("no panic").iter().cloned().collect();
         let admin = Arc::clone(&self.admin);
         let delete = std::thread::spawn(move || {
             let names: Vec<&str> = made.iter().map(String::as_str).collect();

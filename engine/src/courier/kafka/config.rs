@@ -78,10 +78,6 @@ const fn pin(names: &'static [&'static str], value: &'static str, reason: &'stat
     Pin { names, value, reason }
 }
 
-/// Longest time that a record may wait for its acknowledgement, in milliseconds. Shorter than most steps' time-outs
-/// together with their first retry, so that a record is not still waiting when it is sent again many times over.
-pub(super) const DELIVERY_TIMEOUT_MS: u64 = 10_000;
-
 /// Pinned for all clients.
 const ALWAYS: &[Pin] = &[
     pin(&["statistics.interval.ms"], "0", "nobody reads them, and they cost time"),
@@ -265,7 +261,5 @@ mod tests {
         for client in [config.producer().unwrap(), config.consumer().unwrap(), config.plain().unwrap()] {
             client.create_native_config().unwrap();
         }
-        let timeout = config.producer().unwrap();
-        assert_eq!(timeout.get("delivery.timeout.ms"), Some(DELIVERY_TIMEOUT_MS.to_string().as_str()));
     }
 }

@@ -150,6 +150,7 @@ pub async fn tail(
     let mut client = config.plain()?;
     client
         .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "50")
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed");
     // Never used: nothing is committed, and partitions are assigned by hand. More of a tail than there is begins at the
