@@ -1,5 +1,7 @@
 //! What can happen to a saga from outside.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Action;
 use crate::ids::{IdempotencyKey, StepName};
 use crate::payload::Payload;
@@ -7,8 +9,10 @@ use crate::saga::Status;
 use crate::time::Timestamp;
 use crate::wire::{Operation, Reply};
 
-/// One thing that reaches a saga. Imperative; what follows from it is [`crate::decide`]'s to say.
-#[derive(Clone, Debug, PartialEq)]
+/// One thing that reaches a saga. Imperative; what follows from it is [`crate::decide`]'s to say. As JSON it travels
+/// between the engines of one installation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// Accept a new saga.
     Start {
@@ -57,7 +61,7 @@ pub enum Input {
 }
 
 /// Who acts on a saga, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operator {
     /// The principal's name.
     pub who: String,
@@ -66,7 +70,8 @@ pub struct Operator {
 }
 
 /// What a timer is for. Void, and so harmless, once the step has moved on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Timer {
     /// An attempt has waited long enough for its reply.
     StepTimeout {
@@ -113,4 +118,25 @@ pub enum Rejected {
     /// The saga has no such step.
     #[error("the saga has no step {0}")]
     UnknownStep(StepName),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_travels_letter_by_letter() {
+        let operator = Operator { who: "ann".into(), reason: "\u{e4} \"quoted\"".into() };
+        let step = StepName::new("pay").ok();
+        let input = Payload::from_json(r#"{"n": 1299.990,"big":9223372036854775808}"#.into()).ok();
+        for input in [
+            Input::Retry { operator: operator.clone(), step, input },
+            Input::Cancel(operator.clone()),
+            Input::Resolve { operator, status: Status::Compensated },
+            Input::TimerFired(Timer::Deadline),
+        ] {
+            let text = serde_json::to_string(&input).unwrap();
+            assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input, "{text}");
+        }
+    }
 }
