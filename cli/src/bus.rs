@@ -50,11 +50,11 @@ pub(crate) async fn ensure(
 /// The first topic that is not as it should be, as a failure.
 pub(crate) fn differing(reports: &[TopicReport]) -> Option<CliError> {
     reports.iter().find_map(|report| match &report.state {
-        TopicState::Differs { why, next } => {
-            Some(CliError::new(Exit::Refused, format!("the topic {} is not what it should be", report.name))
+        TopicState::Differs { why, next } => Some(
+            CliError::new(Exit::Refused, format!("the topic {} is not what it should be", report.name))
                 .why(why)
-                .next(next.clone()))
-        }
+                .next(next.clone()),
+        ),
         _ => None,
     })
 }
@@ -69,7 +69,8 @@ pub(crate) async fn check_recorded(
     let recorded = storage.topics.topics().await.map_err(|error| {
         CliError::new(Exit::Unreachable, "the recorded topics cannot be read").why(error).next("amends doctor")
     })?;
-    let missing = wanted(config, definitions).into_iter().find(|topic| recorded.iter().all(|row| row.name != topic.name));
+    let missing =
+        wanted(config, definitions).into_iter().find(|topic| recorded.iter().all(|row| row.name != topic.name));
     match missing {
         None => Ok(()),
         Some(topic) => Err(CliError::new(Exit::Refused, format!("the topic {} has not been made yet", topic.name))

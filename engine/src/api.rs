@@ -4,7 +4,7 @@
 
 pub mod deadline;
 pub mod errors;
-mod grpc;
+pub(crate) mod grpc;
 pub mod http;
 mod principal;
 mod start;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use amends_core::{Epoch, Input, Millis, Reply, Saga, SagaId, SagaType, Shard, Timestamp};
+use amends_core::{Epoch, Input, Millis, Reply, Saga, SagaId, Shard, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,13 +15,18 @@ use crate::courier::{Courier, Inlet, Publisher, Records};
 use crate::definitions::Definitions;
 use crate::metrics::Metrics;
 use crate::service::ServiceError;
+use crate::service::forward::Forward;
 use crate::service::start::{StartSaga, Started};
 use crate::service::wait::{Seat, Waiting};
 use crate::shard::{
     CONTROL_QUEUE, CatchUp, Control, Dispatcher, Holdings, Keeper, Lane, LaneConfig, LaneInput, LaneQueues,
-    PublishQueue, Residents, StartRequest,
+    PublishQueue, Residents,
 };
 use crate::store::{Archive, DefinitionRow, Leases, Owner, Storage};
+
+mod here;
+
+use here::start_id;
 
 /// Messages that may wait for one lane. Starts beyond it are refused; replies wait at their courier.
 const LANE_QUEUE: usize = 4_096;
@@ -44,6 +49,7 @@ struct Shared {
     archive: Arc<dyn Archive>,
     definitions: Definitions,
     courier: Arc<dyn Courier>,
+    forward: Forward,
     lanes: Vec<LaneHandle>,
     leases: Arc<dyn Leases>,
     owner: Owner,
@@ -171,10 +177,12 @@ impl Engine {
         // An error means that the engine was stopped before it began.
         let _ = ready.await;
         let (archive, leases) = (storage.archive, storage.leases);
+        let forward = Forward::new(archive.clone(), config.address, cancel.clone());
         let shared = Shared {
             archive,
             definitions,
             courier,
+            forward,
             lanes,
             leases,
             owner,
@@ -215,47 +223,22 @@ impl Engine {
         &*self.0.courier
     }
 
-    /// Accepts a saga; answers after the commit.
+    /// Accepts a saga, on whichever engine owns its shard; answers after the commit.
     pub async fn start_saga(&self, request: StartSaga) -> Result<Started, ServiceError> {
-        let saga_type = SagaType::new(&request.saga_type).map_err(|error| ServiceError::invalid("type", error))?;
-        let Some(definition) = self.0.definitions.newest(&saga_type) else {
-            let known: Vec<_> = self.0.definitions.iter().map(|known| known.saga_type.as_str()).collect();
-            let message = format!("there is no saga type {saga_type}; known: {}", known.join(", "));
-            return Err(ServiceError::invalid("type", message));
-        };
-        let id = request.key.as_ref().map_or(request.id, |key| SagaId::from_key(&saga_type, key));
-        let start = StartRequest {
-            id,
-            definition: definition.clone(),
-            key: request.key,
-            input: request.input,
-            deadline_at: request.deadline.map(|span| self.now().after(span)),
-        };
-        let (answer, answered) = oneshot::channel();
-        match self.lane(id).inputs.try_send(LaneInput::Start(Box::new(start), answer)) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(ServiceError::Overloaded { retry_after: amends_core::Millis(200) });
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopping()),
-        }
-        answered.await.map_err(|_| stopping())?
+        let id = start_id(&request)?;
+        self.0.forward.start(self, &request, id, self.shard_of(id)).await
     }
 
-    /// Brings an operator's input to a saga; answers after the commit.
+    /// Brings an operator's input to a saga, on whichever engine owns its shard; answers after the commit.
     pub async fn operate(&self, saga: SagaId, input: Input) -> Result<(), ServiceError> {
-        let (answer, answered) = oneshot::channel();
-        let input = LaneInput::Operate(saga, Box::new(input), answer);
-        self.lane(saga).inputs.send(input).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
+        self.0.forward.operate(self, saga, self.shard_of(saga), input).await
     }
 
-    /// Follows a saga: the number of its last journal row, as it grows. Closed when the saga leaves memory
-    /// (ended, parked or paused); `None` if it is not there.
+    /// Follows a saga, on whichever engine owns its shard: the number of its last journal row, as it grows. Closed when
+    /// the saga leaves memory (ended, parked or paused), or its engine cannot be reached any more; `None` if it is not
+    /// there.
     pub async fn follow(&self, saga: SagaId) -> Result<Option<watch::Receiver<u64>>, ServiceError> {
-        let (answer, answered) = oneshot::channel();
-        self.lane(saga).inputs.send(LaneInput::Follow(saga, answer)).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
+        self.0.forward.follow(self, saga, self.shard_of(saga)).await
     }
 
     /// Everything that ends or parks from now on; a slow reader loses the oldest.

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub(crate) mod field;
+pub(crate) mod forward;
 pub mod operate;
 pub mod query;
 pub mod start;

@@ -78,7 +78,9 @@ struct TopicsArgs {
 
 /// Arguments of `amends bus tail`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  amends bus tail amends.replies -f\n  amends bus tail order_created --from-beginning --limit 5")]
+#[command(
+    after_help = "Example:\n  amends bus tail amends.replies -f\n  amends bus tail order_created --from-beginning --limit 5"
+)]
 struct TailArgs {
     /// The topic
     topic: String,
@@ -184,7 +186,9 @@ async fn topics(global: &Global, args: TopicsArgs) -> Result<(), CliError> {
             (None, true) => "missing",
             (Some(_), true) => "deleted",
             (None, false) => "not recorded",
-            (Some(row), false) if topic.id.is_some_and(|id| id != row.topic_id && !row.topic_id.is_nil()) => "made anew",
+            (Some(row), false) if topic.id.is_some_and(|id| id != row.topic_id && !row.topic_id.is_nil()) => {
+                "made anew"
+            }
             (Some(_), false) => "ok",
         }
     };
@@ -236,7 +240,8 @@ async fn tail(args: TailArgs) -> Result<(), CliError> {
     let from = if args.from_beginning { TailFrom::Beginning } else { TailFrom::End(LAST) };
     let records = tail::tail(&config, &args.topic, from, args.follow).await;
     let records = records.map_err(|error| bus::unusable(&config, &error))?;
-    let mut records = std::pin::pin!(records.take(usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)));
+    let mut records =
+        std::pin::pin!(records.take(usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)));
     while let Some(record) = records.next().await {
         let record = record.map_err(|error| bus::unusable(&config, &error))?;
         terminal::out(&format!("{}\n", record_json(&record)))?;
@@ -249,15 +254,15 @@ fn record_json(record: &SourceRecord) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut line = json!({ "partition": record.partition, "offset": record.offset });
     for (name, shown) in SHOWN {
-        let found = record.headers.iter().find(|header| header.name == *name).and_then(|header| header.value.as_deref());
+        let found =
+            record.headers.iter().find(|header| header.name == *name).and_then(|header| header.value.as_deref());
         if let Some(value) = found {
             line[*shown] = Value::String(text(value));
         }
     }
     let value = record.value.as_deref();
-    line["value"] = value.map_or(Value::Null, |value| {
-        serde_json::from_slice(value).unwrap_or_else(|_| Value::String(text(value)))
-    });
+    line["value"] =
+        value.map_or(Value::Null, |value| serde_json::from_slice(value).unwrap_or_else(|_| Value::String(text(value))));
     line
 }
 
@@ -292,7 +297,8 @@ mod tests {
             value: Some(br#"{"amount":1.50}"#.to_vec()),
             headers: vec![header("ce_subject", "s1"), header("traceparent", "t"), header("amends-outcome", "done")],
         };
-        let expected = json!({ "partition": 3, "offset": 41, "saga": "s1", "outcome": "done", "value": {"amount": 1.5} });
+        let expected =
+            json!({ "partition": 3, "offset": 41, "saga": "s1", "outcome": "done", "value": {"amount": 1.5} });
         assert_eq!(record_json(&record), expected);
         record.value = Some(b"\xffno".to_vec());
         assert_eq!(record_json(&record)["value"], json!("\u{fffd}no"));

@@ -82,9 +82,9 @@ impl ServeArgs {
         let urls = self.participant.iter().fold(flags, |flags, (name, url)| {
             flags.set(&format!("participants.{name}.url"), "--participant", Some(url))
         });
-        self.http_of.iter().fold(urls, |flags, (name, url)| {
-            flags.set(&format!("participants.{name}.http"), "--http-of", Some(url))
-        })
+        self.http_of
+            .iter()
+            .fold(urls, |flags, (name, url)| flags.set(&format!("participants.{name}.http"), "--http-of", Some(url)))
     }
 }
 

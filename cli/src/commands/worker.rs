@@ -158,8 +158,10 @@ impl Answerer {
         self,
         names: &[&'static str],
         counters: Counters,
-    ) -> Result<impl FnOnce(mpsc::Receiver<Command>, Arc<dyn ReplySink>, CancellationToken) -> Answering + Send + use<>, CliError>
-    {
+    ) -> Result<
+        impl FnOnce(mpsc::Receiver<Command>, Arc<dyn ReplySink>, CancellationToken) -> Answering + Send + use<>,
+        CliError,
+    > {
         let host: Option<Host> = match &self {
             Self::Full(database) => Some(amends_participants::host_for(names, database).map_err(unknown)?),
             Self::Trivial => None,
@@ -187,7 +189,9 @@ impl Worker<'_> {
     /// One server for all of them: engines ask each participant at the same address.
     fn over_grpc(&self, listener: TcpListener, hosts: &mut JoinSet<Result<(), CliError>>) -> Result<(), CliError> {
         let subscriptions = match self.answerer {
-            Answerer::Full(database) => Some(amends_participants::subscriptions_for(self.names, database).map_err(unknown)?),
+            Answerer::Full(database) => {
+                Some(amends_participants::subscriptions_for(self.names, database).map_err(unknown)?)
+            }
             Answerer::Trivial => None,
         };
         let served = Served { commands: commands_of(self.names), subscriptions };
@@ -225,7 +229,9 @@ fn unknown(error: amends_participants::UnknownParticipant) -> CliError {
 }
 
 fn ended(what: &str, error: &dyn std::fmt::Display) -> CliError {
-    CliError::new(Exit::Other, format!("{what} has failed")).why(error).next("start the worker again; its log says more")
+    CliError::new(Exit::Other, format!("{what} has failed"))
+        .why(error)
+        .next("start the worker again; its log says more")
 }
 
 type Joined = Result<Result<(), CliError>, tokio::task::JoinError>;

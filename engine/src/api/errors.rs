@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use amends_core::{Millis, Shard};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -33,6 +34,31 @@ pub struct Problem {
 /// The failure as a gRPC status.
 pub fn status(error: ServiceError) -> Status {
     Problem::from(error).into_status()
+}
+
+/// The failure that a status of another engine stands for; `None` if no engine of ours has made it.
+pub(crate) fn error(status: &Status, shard: Shard) -> Option<ServiceError> {
+    let details = status.get_error_details();
+    let info = details.error_info().filter(|info| info.domain == DOMAIN)?;
+    let message = || status.message().to_owned();
+    let error = match info.reason.as_str() {
+        "INVALID_FIELD" => {
+            let violation = details.bad_request().and_then(|request| request.field_violations.first())?;
+            ServiceError::invalid(&violation.field, &violation.description)
+        }
+        "NOT_FOUND" => ServiceError::NotFound(message()),
+        "KEY_TAKEN" => ServiceError::AlreadyExists(message()),
+        "NOT_ALLOWED" => ServiceError::NotAllowed(message()),
+        "OVERLOADED" => {
+            let after = details.retry_info().and_then(|info| info.retry_delay).unwrap_or(RETRY_AFTER);
+            ServiceError::Overloaded { retry_after: Millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)) }
+        }
+        "UNAVAILABLE" => ServiceError::Unavailable(message()),
+        "NOT_OWNER" => ServiceError::NotOwner { shard },
+        "INTERNAL" => ServiceError::Internal,
+        _ => return None,
+    };
+    Some(error)
 }
 
 /// The failure as an HTTP response.
@@ -161,8 +187,6 @@ const fn word(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use amends_core::Millis;
-
     use super::*;
 
     #[test]
@@ -205,10 +229,29 @@ mod tests {
             (ServiceError::AlreadyExists("x".into()), Code::AlreadyExists, 409),
             (ServiceError::NotAllowed("x".into()), Code::FailedPrecondition, 409),
             (ServiceError::Unavailable("x".into()), Code::Unavailable, 503),
+            (ServiceError::NotOwner { shard: Shard(3) }, Code::Unavailable, 503),
             (ServiceError::Internal, Code::Internal, 500),
         ];
         for (error, code, http) in table {
             assert_eq!((status(error.clone()).code(), http_error(error).status().as_u16()), (code, http));
         }
+    }
+
+    #[test]
+    fn every_error_comes_back_from_another_engine_as_it_was() {
+        for given in [
+            ServiceError::invalid("step", "says which: it is missing"),
+            ServiceError::NotFound("x".into()),
+            ServiceError::AlreadyExists("x".into()),
+            ServiceError::NotAllowed("x".into()),
+            ServiceError::Overloaded { retry_after: Millis(1_234) },
+            ServiceError::Unavailable("x".into()),
+            ServiceError::NotOwner { shard: Shard(3) },
+            ServiceError::Internal,
+        ] {
+            let back = error(&status(given.clone()), Shard(3));
+            assert_eq!(format!("{back:?}"), format!("{:?}", Some(given)));
+        }
+        assert!(error(&Status::unavailable("some proxy"), Shard(3)).is_none());
     }
 }

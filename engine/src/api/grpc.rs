@@ -3,13 +3,16 @@
 mod cluster;
 mod dead_letter;
 mod definition;
+pub(crate) mod peer;
 mod saga;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use amends_proto::amends::v1::cluster_service_server::ClusterServiceServer;
 use amends_proto::amends::v1::dead_letter_service_server::DeadLetterServiceServer;
 use amends_proto::amends::v1::definition_service_server::DefinitionServiceServer;
+use amends_proto::amends::v1::peer_service_server::PeerServiceServer;
 use amends_proto::amends::v1::saga_service_server::SagaServiceServer;
 use axum::Router;
 use axum::body::Body;
@@ -27,9 +30,14 @@ use super::errors::{Problem, status};
 use super::{Api, REQUEST_MAX};
 use crate::service::ServiceError;
 
+/// Largest accepted request of another engine: what a client sent there, in an envelope.
+const PEER_REQUEST_MAX: usize = REQUEST_MAX + 64 * 1024;
+
 /// All gRPC services as one router.
 pub(super) fn router(api: &Api, mut routes: RoutesBuilder) -> Router {
+    let peer = peer::Peer::new(Arc::new(api.engine.clone()), api.options.shutdown.clone());
     routes
+        .add_service(PeerServiceServer::new(peer).max_decoding_message_size(PEER_REQUEST_MAX))
         .add_service(SagaServiceServer::new(api.clone()).max_decoding_message_size(REQUEST_MAX))
         .add_service(DefinitionServiceServer::new(api.clone()).max_decoding_message_size(REQUEST_MAX))
         .add_service(ClusterServiceServer::new(api.clone()).max_decoding_message_size(REQUEST_MAX))

@@ -1,6 +1,6 @@
 //! What can go wrong with a request, named by what the caller does next.
 
-use amends_core::Millis;
+use amends_core::{Millis, Shard};
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -37,6 +37,12 @@ pub enum ServiceError {
     /// It cannot be done now; whether it was done is unknown. Repeating it with the same key is safe.
     #[error("{0}")]
     Unavailable(String),
+    /// Another engine owns the shard; nothing was done. Said between engines, never to clients.
+    #[error("this engine does not own shard {shard}")]
+    NotOwner {
+        /// The saga's.
+        shard: Shard,
+    },
     /// A fault of the engine's; the log has more.
     #[error("internal error")]
     Internal,
@@ -56,7 +62,8 @@ impl ServiceError {
             Self::AlreadyExists(_) => "KEY_TAKEN",
             Self::NotAllowed(_) => "NOT_ALLOWED",
             Self::Overloaded { .. } => "OVERLOADED",
-            Self::Unavailable(_) | Self::NotOwner { .. } => "UNAVAILABLE",
+            Self::Unavailable(_) => "UNAVAILABLE",
+            Self::NotOwner { .. } => "NOT_OWNER",
             Self::Internal => "INTERNAL",
         }
     }

@@ -37,8 +37,8 @@ use sqlx::postgres::PgConnection;
 
 pub use self::error::OpenError;
 pub use self::open::Migration;
-pub use self::server::ServerFacts;
 use self::open::Target;
+pub use self::server::ServerFacts;
 use self::session::{LOCK, Purpose, Sessions};
 use super::{
     Archive, Batch, Cluster, DeadLetterFilter, DeadLetterPage, DefinitionRow, JournalRow, Lease, Leases, Owner, Page,

@@ -1,8 +1,8 @@
 //! The engine of `--server`, and through it shards, participants, and what waits for people.
 
 use amends_proto::amends::v1::{
-    GetVersionRequest, ListDeadLettersRequest, ListParticipantsRequest, ListSagasRequest, ListShardsRequest, SagaStatus,
-    Shard,
+    GetVersionRequest, ListDeadLettersRequest, ListParticipantsRequest, ListSagasRequest, ListShardsRequest,
+    SagaStatus, Shard,
 };
 
 use super::{Findings, PATIENCE, count};

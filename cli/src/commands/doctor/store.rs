@@ -30,17 +30,23 @@ pub(super) async fn look(url: &SecretString, settings: &Settings, findings: &mut
             None
         }
         #[cfg(feature = "postgres")]
-        Place::Postgres(address) => match tokio::time::timeout(PATIENCE * 2, postgres(address, settings, findings)).await {
-            Ok(recorded) => recorded,
-            Err(_) => {
-                findings.fail("store", format!("{} does not answer in time", redact(address)), "look at its log");
-                None
+        Place::Postgres(address) => {
+            match tokio::time::timeout(PATIENCE * 2, postgres(address, settings, findings)).await {
+                Ok(recorded) => recorded,
+                Err(_) => {
+                    findings.fail("store", format!("{} does not answer in time", redact(address)), "look at its log");
+                    None
+                }
             }
-        },
+        }
         #[cfg(not(feature = "postgres"))]
         Place::Postgres(address) => {
             let _ = settings;
-            findings.fail("store", redact(address), "this program was built without Postgres: cargo install --path cli");
+            findings.fail(
+                "store",
+                redact(address),
+                "this program was built without Postgres: cargo install --path cli",
+            );
             None
         }
     }
@@ -48,7 +54,9 @@ pub(super) async fn look(url: &SecretString, settings: &Settings, findings: &mut
 
 fn sqlite(path: &str, findings: &mut Findings) {
     match (std::path::Path::new(path).exists(), SqliteStore::check_unused(path)) {
-        (false, _) => findings.warn("store", format!("{path} does not exist yet"), format!("amends serve --store {path} …")),
+        (false, _) => {
+            findings.warn("store", format!("{path} does not exist yet"), format!("amends serve --store {path} …"))
+        }
         (true, Ok(())) => findings.ok("store", format!("{path}, not in use at present")),
         (true, Err(error)) => findings.ok("store", format!("{path}: {error}")),
     }
@@ -122,7 +130,11 @@ async fn server_settings(address: &str, findings: &mut Findings) {
     let apart = (now - facts.clock_ms).abs();
     if apart > CLOCK_MAX_MS.saturating_add(error) {
         let what = format!("its clock and this machine's are {apart} ms apart");
-        findings.warn("store", what, "synchronise both by NTP; leases go by the database's clock alone and do not suffer");
+        findings.warn(
+            "store",
+            what,
+            "synchronise both by NTP; leases go by the database's clock alone and do not suffer",
+        );
     }
 }
 

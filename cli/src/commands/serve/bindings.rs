@@ -48,9 +48,8 @@ fn one(settings: &Settings, name: &str) -> Result<Binding, CliError> {
         }),
         (Some(CourierKind::Grpc), None) => Err(unbound(name, "it is reached over gRPC, and its address is not known")
             .next(format!("amends serve --participant {name}=http://HOST:PORT …, or set participants.{name}.url"))),
-        (None, _) => Err(unbound(name, "there is neither a bus nor an address of its own").next(format!(
-            "amends serve --bus HOST:9092 …, or --participant {name}=http://HOST:PORT"
-        ))),
+        (None, _) => Err(unbound(name, "there is neither a bus nor an address of its own")
+            .next(format!("amends serve --bus HOST:9092 …, or --participant {name}=http://HOST:PORT"))),
     }
 }
 
@@ -106,6 +105,9 @@ mod tests {
     #[test]
     fn a_participant_that_nobody_needs_is_noticed() {
         let known = crate::installed::participants();
-        assert_eq!(unknown(&settings(flag(Flags::default(), "participants.paymnt.url", "http://a:1")), &known), ["paymnt"]);
+        assert_eq!(
+            unknown(&settings(flag(Flags::default(), "participants.paymnt.url", "http://a:1")), &known),
+            ["paymnt"]
+        );
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct Parts<'a> {
 impl Couriers {
     /// Makes those that are needed. They begin to look for the other side, which need not be up yet.
     pub(super) async fn start(parts: Parts<'_>) -> Result<Self, CliError> {
-        let targets: Vec<_> = parts.bindings.iter().filter_map(|(name, binding)| target(&parts, name, binding)).collect();
+        let targets: Vec<_> =
+            parts.bindings.iter().filter_map(|(name, binding)| target(&parts, name, binding)).collect();
         let grpc = match targets.is_empty() {
             true => None,
             false => Some(Arc::new(GrpcCourier::start(targets).map_err(|error| unstartable(&error))?)),
