@@ -156,7 +156,7 @@ fn command(number: u128, name: &str) -> Command {
         attempt: 3,
         revision: 1,
         redrive: 2,
-        deadline: Timestamp(1_700_000_000_123),
+        deadline: Timestamp(4_102_444_800_123),
         payload: json(r#"{"text":"ä \"quoted\" \u0000","amount":1299.990,"list":[1,2.50,null]}"#),
         cause: Some(Failure::new("OUT_OF_STOCK", "none left")),
     }

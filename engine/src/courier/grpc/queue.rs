@@ -10,6 +10,9 @@ use tokio::time::Instant;
 /// the engine has stopped waiting.
 pub(super) const SPAN_MIN: Duration = Duration::from_millis(100);
 
+/// The most that a call waits: more than steps take, and little enough to be added to any clock.
+const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Bytes of a command beside its payload, roughly.
 const OVERHEAD: usize = 300;
 
@@ -18,7 +21,7 @@ const OVERHEAD: usize = 300;
 pub(super) struct Held {
     pub(super) command: Command,
     /// What its attempt had left when it was handed over.
-    span: Duration,
+    left: Millis,
     /// When that is used up.
     pub(super) due: Instant,
     /// It has waited for its participant, and that wait does not count.
@@ -29,8 +32,8 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(command: Command, now: Timestamp, instant: Instant) -> Self {
-        let span = Duration::from(command.deadline.since(now)).max(SPAN_MIN);
-        Self { command, span, due: instant + span, stood: false, losses: 0 }
+        let left = command.deadline.since(now);
+        Self { command, left, due: instant + span(left), stood: false, losses: 0 }
     }
 
     /// Its size on the wire, roughly.
@@ -42,12 +45,15 @@ impl Held {
     fn depart(mut self, now: Timestamp, instant: Instant) -> Self {
         if self.stood {
             self.stood = false;
-            self.due = instant + self.span;
-            let span = Millis(u64::try_from(self.span.as_millis()).unwrap_or(u64::MAX));
-            self.command.deadline = now.after(span);
+            self.due = instant + span(self.left);
+            self.command.deadline = now.after(self.left);
         }
         self
     }
+}
+
+fn span(left: Millis) -> Duration {
+    Duration::from(left).clamp(SPAN_MIN, SPAN_MAX)
 }
 
 /// In the order of their coming, one copy of each: an attempt that is given again takes the place of the one before.
@@ -176,5 +182,7 @@ mod tests {
         let now = Instant::now();
         let late = Held::new(command(1), Timestamp(i64::MAX), now);
         assert_eq!(late.due, now + SPAN_MIN);
+        let endless = Command { deadline: Timestamp(i64::MAX), ..command(1) };
+        assert_eq!(Held::new(endless, Timestamp(i64::MIN), now).due, now + SPAN_MAX);
     }
 }

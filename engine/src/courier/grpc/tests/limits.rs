@@ -46,7 +46,7 @@ async fn commands_that_are_never_answered_free_their_places(#[values(true, false
         7 => Answer::Never,
         _ => super::far_end::done(),
     });
-    let brief = |number| Command { deadline: crate::shard::now().after(Millis(150)), attempt: 7, ..command(number) };
+    let brief = |number| Command { deadline: crate::shard::now().after(Millis(1_000)), attempt: 7, ..command(number) };
     pair.courier.send((0..2).map(brief).collect()).await.unwrap();
     pair.far_end.received(2).await;
     pair.courier.send(vec![command(9)]).await.unwrap();
