@@ -153,9 +153,8 @@ impl GrpcCourier {
                 });
             }
         }
-        if let Some(first) = links.first() {
-            self.subscribers.push(Subscriber::new(participant.clone(), first.channel.clone()));
-        }
+        let channels = links.iter().step_by(connections).map(|link| link.channel.clone());
+        self.subscribers.push(Subscriber::new(participant.clone(), channels));
         self.participants.insert(target.participant.clone(), participant);
         Ok(links)
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tonic::Request;
 use tonic::transport::Channel;
 
-use super::link::absence;
+use super::link::{absence, is_absence};
 use super::participant::Participant;
 use super::{GrpcCourier, translate};
 use crate::courier::{CourierError, Publisher};
@@ -25,12 +25,13 @@ const NOTIFY_MAX: Duration = Duration::from_secs(10);
 /// A participant that may subscribe.
 pub(super) struct Subscriber {
     participant: Arc<Participant>,
-    client: ParticipantServiceClient<Channel>,
+    /// Any of them will do.
+    clients: Vec<ParticipantServiceClient<Channel>>,
 }
 
 impl Subscriber {
-    pub(super) fn new(participant: Arc<Participant>, channel: Channel) -> Self {
-        Self { participant, client: ParticipantServiceClient::new(channel) }
+    pub(super) fn new(participant: Arc<Participant>, channels: impl Iterator<Item = Channel>) -> Self {
+        Self { participant, clients: channels.map(ParticipantServiceClient::new).collect() }
     }
 
     /// Tells it what it wants to know, in order. `Ok` once it has taken all of that.
@@ -55,14 +56,25 @@ impl Subscriber {
             }) {
                 call.push(translate::event(event));
             }
-            let mut request = Request::new(proto::NotifyRequest { events: call });
-            request.set_timeout(NOTIFY_MAX);
-            let told = self.client.clone().notify(request).await;
-            told.map_err(|status| {
-                CourierError::Unavailable(format!("{name} did not take events: {}", absence(&status)))
-            })?;
+            let told = self.call(call).await;
+            told.map_err(|why| CourierError::Unavailable(format!("{name} did not take events: {why}")))?;
         }
         Ok(())
+    }
+
+    /// Tells one of its processes; the next, where nobody is there.
+    async fn call(&self, events: Vec<proto::DomainEvent>) -> Result<(), String> {
+        let mut why = String::new();
+        for client in &self.clients {
+            let mut request = Request::new(proto::NotifyRequest { events: events.clone() });
+            request.set_timeout(NOTIFY_MAX);
+            let Err(status) = client.clone().notify(request).await else { return Ok(()) };
+            why = absence(&status);
+            if !is_absence(&status) {
+                break;
+            }
+        }
+        Err(why)
     }
 }
 

@@ -64,6 +64,14 @@ impl Pair {
 
     fn with(far_end: FarEnd, limits: GrpcLimits, inlet: Arc<Kept>) -> Self {
         let courier = GrpcCourier::start(vec![target(far_end.url(), limits)]).unwrap();
+        Self::joined(courier, far_end, inlet)
+    }
+
+    fn to(courier: GrpcCourier, far_end: FarEnd) -> Self {
+        Self::joined(courier, far_end, Arc::default())
+    }
+
+    fn joined(courier: GrpcCourier, far_end: FarEnd, inlet: Arc<Kept>) -> Self {
         courier.connect(inlet.clone());
         Self { courier, far_end, inlet }
     }

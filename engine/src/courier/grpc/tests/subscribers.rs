@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::far_end::FarEnd;
 use super::{Pair, target};
 use crate::courier::grpc::{GrpcCourier, GrpcLimits};
-use crate::courier::{CourierError, Publisher};
+use crate::courier::{Courier, CourierError, Publisher};
 
 fn event(number: u128, topic: &str) -> DomainEvent {
     DomainEvent {
@@ -58,4 +58,18 @@ async fn one_that_was_never_reached_may_want_to_know() {
     let courier = GrpcCourier::start(vec![target(absent.url(), GrpcLimits::default())]).unwrap();
     let unsure = courier.publish(&[event(1, "booked")]).await;
     assert!(matches!(unsure, Err(CourierError::Unavailable(_))), "{unsure:?}");
+}
+
+#[tokio::test]
+async fn one_of_its_processes_is_enough() {
+    let (absent, far_end) = (FarEnd::absent(true).await, FarEnd::start(true).await);
+    far_end.state.topics.lock().unwrap().push("booked".into());
+    let urls = vec![absent.url(), far_end.url()];
+    let both = crate::courier::grpc::GrpcTarget { urls, ..target(String::new(), GrpcLimits::default()) };
+    let pair = Pair::to(GrpcCourier::start(vec![both]).unwrap(), far_end);
+    pair.holds(false).await;
+    pair.courier.publish(&[event(1, "booked")]).await.unwrap();
+    pair.courier.send(super::commands(300)).await.unwrap();
+    pair.replies(300).await;
+    assert!(pair.courier.served()[0].held.is_none(), "one of two is there");
 }
