@@ -5,4 +5,5 @@
 mod properties;
 mod stories;
 mod transitions;
+mod wire_page;
 mod world;
