@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod database;
+mod deploy;
 mod files;
 mod http;
 mod orders;
