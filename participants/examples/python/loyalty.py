@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS points (
 );
 """
 MINOR_UNITS_PER_POINT = 100
+GUEST = "guest"
 
 
 def award(db, command, order):
@@ -21,6 +22,8 @@ def award(db, command, order):
         raise Refused("INVALID_INPUT", f"an order has a user_id, and a total in minor units: {error!r}") from error
     if total < 0:
         raise Refused("NEGATIVE_TOTAL", f"no points for a total of {total}")
+    if user.startswith(GUEST):
+        raise Refused("NO_ACCOUNT", f"{user} has no account to put points on")
     points = total // MINOR_UNITS_PER_POINT
     db.execute("INSERT INTO points (user_id, points, command_id) VALUES (?, ?, ?)", (user, points, command.id))
     return {"user_id": user, "points": points}

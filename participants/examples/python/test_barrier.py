@@ -48,6 +48,10 @@ class BarrierTest(unittest.TestCase):
         self.assertEqual(self.ask("compensate", owed), ("done", "null"))
         self.assertEqual(self.points(), [])
 
+    def test_a_guest_has_no_account(self):
+        self.assertEqual(self.ask("execute", '{"user_id":"guest_1","total":100}'), ("refused", "NO_ACCOUNT"))
+        self.assertEqual(self.points(), [])
+
     def test_of_two_identities_of_a_step_one_takes_effect(self):
         self.ask("execute", revision=1)
         self.assertEqual(self.ask("execute", revision=2)[0], "done")
