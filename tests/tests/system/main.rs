@@ -10,3 +10,4 @@ mod files;
 mod http;
 mod orders;
 mod program;
+mod python;
