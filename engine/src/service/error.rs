@@ -28,12 +28,6 @@ pub enum ServiceError {
         /// When to come back.
         retry_after: Millis,
     },
-    /// Another engine owns the shard: it is asked instead. Clients never see this.
-    #[error("shard {shard} is changing hands; try again")]
-    NotOwner {
-        /// Whose saga it is.
-        shard: amends_core::Shard,
-    },
     /// It cannot be done now; whether it was done is unknown. Repeating it with the same key is safe.
     #[error("{0}")]
     Unavailable(String),

@@ -17,7 +17,9 @@ impl Worker<'_> {
         let Some(bootstrap) = &settings.bus.url else { return Err(no_way_in()) };
         let properties = settings.bus.properties.iter();
         let config = properties
-            .fold(KafkaConfig::new(bootstrap), |config, (name, value)| config.option(name, value.expose_secret()));
+            .fold(KafkaConfig::new(bootstrap).prefix(&settings.bus.prefix), |config, (name, value)| {
+                config.option(name, value.expose_secret())
+            });
         for name in self.names {
             let name: &'static str = name;
             let answer = self.answerer.clone().run(&[name], self.counters.clone())?;

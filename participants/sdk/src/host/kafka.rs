@@ -28,7 +28,7 @@ pub use commands::serve;
 pub use config::KafkaConfig;
 pub use events::subscribe;
 
-/// The topic of records that nobody could deal with.
+/// The topic of records that nobody could deal with, unless configured otherwise.
 pub const DEAD_LETTERS: &str = "amends.dead-letters";
 
 /// The code of the refusal that a command gets which cannot be read.

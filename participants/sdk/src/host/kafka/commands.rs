@@ -43,8 +43,8 @@ where
     F: Future<Output = ()> + Send,
 {
     let (tracker, asked) = (Arc::new(Tracker::default()), Arc::new(Asked::default()));
-    let (outbox, sender) = Sender::new(config.producer(), Arc::clone(&tracker), &participants.join(", "))
-        .map_err(WorkerError::Configuration)?;
+    let (outbox, sender) =
+        Sender::new(config, Arc::clone(&tracker), &participants.join(", ")).map_err(WorkerError::Configuration)?;
     let (commands, receiver) = mpsc::channel(QUEUE);
     let mut threads = Vec::with_capacity(participants.len());
     for participant in participants {
@@ -56,8 +56,8 @@ where
             outbox: outbox.clone(),
             asked: Arc::clone(&asked),
         };
-        let topics = vec![format!("amends.{participant}.commands")];
-        let group = config.consumer(&format!("amends.{participant}"));
+        let topics = vec![config.commands_topic(participant)];
+        let group = config.consumer(&config.group(participant, ""));
         let thread = PollThread::start(group, topics, Arc::clone(&tracker), intake);
         threads.push(thread.map_err(WorkerError::Configuration)?);
     }

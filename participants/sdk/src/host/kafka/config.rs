@@ -2,17 +2,44 @@
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
+/// What the engines' own topics are called unless configured otherwise.
+const DEFAULT_PREFIX: &str = "amends.";
+
 /// Which Kafka, and how to speak to it.
 #[derive(Clone)]
 pub struct KafkaConfig {
     bootstrap: String,
+    prefix: String,
     options: Vec<(String, String)>,
 }
 
 impl KafkaConfig {
     /// Names some of the brokers, `host:port,…`.
     pub fn new(bootstrap: impl Into<String>) -> Self {
-        Self { bootstrap: bootstrap.into(), options: Vec::new() }
+        Self { bootstrap: bootstrap.into(), prefix: DEFAULT_PREFIX.to_owned(), options: Vec::new() }
+    }
+
+    /// Sets what the names of the engines' own topics, and of the workers' groups, begin with; those of domain events have
+    /// none.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Where a participant finds its commands.
+    pub(super) fn commands_topic(&self, participant: &str) -> String {
+        format!("{}{participant}.commands", self.prefix)
+    }
+
+    /// Where records are kept that nobody could deal with.
+    pub(super) fn dead_letters_topic(&self) -> String {
+        format!("{}dead-letters", self.prefix)
+    }
+
+    /// Under which name the workers of a participant share its commands, or, with `.events`, its domain events.
+    pub(super) fn group(&self, participant: &str, what: &str) -> String {
+        format!("{}{participant}{what}", self.prefix)
     }
 
     /// Sets one of librdkafka's own options for every client, e.g. `security.protocol`.
@@ -74,5 +101,21 @@ impl KafkaConfig {
             config.set(name, value);
         }
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installation_of_its_own_shares_neither_topics_nor_groups() {
+        let config = KafkaConfig::new("127.0.0.1:1");
+        assert_eq!(config.commands_topic("payment"), "amends.payment.commands");
+        assert_eq!(config.dead_letters_topic(), super::super::DEAD_LETTERS);
+        let own = config.prefix("test.");
+        assert_eq!(own.commands_topic("payment"), "test.payment.commands");
+        assert_eq!(own.dead_letters_topic(), "test.dead-letters");
+        assert_eq!(own.group("payment", ".events"), "test.payment.events");
     }
 }

@@ -54,9 +54,8 @@ pub async fn subscribe(
         return Ok(());
     }
     let tracker = Arc::new(Tracker::default());
-    let group = format!("amends.{participant}.events");
-    let (outbox, sender) =
-        Sender::new(config.producer(), Arc::clone(&tracker), &group).map_err(WorkerError::Configuration)?;
+    let group = config.group(participant, ".events");
+    let (outbox, sender) = Sender::new(config, Arc::clone(&tracker), &group).map_err(WorkerError::Configuration)?;
     let (items, queue) = mpsc::channel(QUEUE);
     let thread = PollThread::start(config.consumer(&group), topics, Arc::clone(&tracker), Events(Some(items)));
     let mut threads = [thread.map_err(WorkerError::Configuration)?];

@@ -7,7 +7,6 @@ use amends_core::record::{self, ReplyTo, header};
 use amends_core::{Payload, Reply, Timestamp};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 
-use super::DEAD_LETTERS;
 use super::offsets::Ticket;
 
 /// Headers of a dead letter: where its record came from.
@@ -61,10 +60,11 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    pub(super) fn as_str(&self) -> &str {
+    /// Its name; that of the dead letters depends on the configuration.
+    pub(super) fn name<'n>(&'n self, dead_letters: &'n str) -> &'n str {
         match self {
             Self::Reply(to) => &to.topic,
-            Self::DeadLetters => DEAD_LETTERS,
+            Self::DeadLetters => dead_letters,
         }
     }
 }

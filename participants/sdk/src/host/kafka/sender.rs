@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::IN_HAND_MAX;
+use super::config::KafkaConfig;
 use super::notices::Notices;
 use super::offsets::Ticket;
 use super::outgoing::{Encoded, Outgoing};
@@ -55,6 +56,8 @@ pub(super) struct Sender {
     /// Those that wait for another try, by their time.
     later: VecDeque<Box<Outgoing>>,
     config: ClientConfig,
+    /// The topic of the dead letters.
+    dead_letters: String,
     deliveries: Deliveries,
     producer: ThreadedProducer<Deliveries>,
 }
@@ -97,13 +100,14 @@ impl Outbox {
 
 impl Sender {
     /// Makes the producer. Fails if it refuses its configuration.
-    pub(super) fn new(config: ClientConfig, tracker: Arc<Tracker>, name: &str) -> Result<(Outbox, Self), KafkaError> {
+    pub(super) fn new(config: &KafkaConfig, tracker: Arc<Tracker>, name: &str) -> Result<(Outbox, Self), KafkaError> {
         let (sender, queue) = mpsc::channel(IN_HAND_MAX);
         let outbox = Outbox { queue: sender, unsent: Arc::default() };
         let notices = Arc::new(Notices::new(format!("{name} (replies)")));
         let deliveries = Deliveries { outbox: outbox.clone(), tracker, notices };
+        let (dead_letters, config) = (config.dead_letters_topic(), config.producer());
         let producer = config.create_with_context(deliveries.clone())?;
-        Ok((outbox, Self { queue, later: VecDeque::new(), config, deliveries, producer }))
+        Ok((outbox, Self { queue, later: VecDeque::new(), config, dead_letters, deliveries, producer }))
     }
 
     /// Sends until `end`; what has not arrived by then is lost, and its commands come again.
@@ -126,7 +130,7 @@ impl Sender {
                 if outgoing.not_before.is_some() {
                     self.later.push_back(outgoing);
                 } else {
-                    produce(&self.producer, &self.deliveries, outgoing).await;
+                    produce(&self.producer, &self.deliveries, &self.dead_letters, outgoing).await;
                 }
             }
             if let Some((code, why)) = self.producer.client().fatal_error() {
@@ -153,10 +157,15 @@ impl Sender {
     }
 }
 
-async fn produce(producer: &ThreadedProducer<Deliveries>, deliveries: &Deliveries, outgoing: Box<Outgoing>) {
+async fn produce(
+    producer: &ThreadedProducer<Deliveries>,
+    deliveries: &Deliveries,
+    dead_letters: &str,
+    outgoing: Box<Outgoing>,
+) {
     let Encoded { topic, partition, key, value, headers } = outgoing.encode(now());
     let mut record: BaseRecord<'_, [u8], [u8], Box<Outgoing>> =
-        BaseRecord::with_opaque_to(topic.as_str(), outgoing).headers(headers);
+        BaseRecord::with_opaque_to(topic.name(dead_letters), outgoing).headers(headers);
     record.partition = partition;
     record.key = key.as_deref();
     record.payload = value.as_bytes();
