@@ -6,6 +6,8 @@
 
 mod batch;
 pub mod conformance;
+#[cfg(all(test, feature = "postgres"))]
+mod differential;
 mod listed;
 #[cfg(feature = "postgres")]
 pub mod postgres;

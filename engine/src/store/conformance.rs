@@ -11,6 +11,7 @@ mod lists;
 mod loads;
 mod pages;
 mod records;
+mod topics;
 
 use std::panic::AssertUnwindSafe;
 
@@ -75,7 +76,10 @@ cases! {
         an_expired_lease_is_renewed_unless_it_was_taken,
         a_released_shard_keeps_its_marks,
         who_leaves_frees_everything,
-        a_halt_is_noted_until_the_next_claim;
+        a_halt_is_noted_until_the_next_claim,
+        what_is_said_late_of_a_lease_changes_nothing,
+        an_engine_may_move_and_come_back,
+        a_long_lease_is_no_error;
     commits:
         an_old_epoch_writes_nothing,
         a_batch_fenced_in_one_shard_writes_nothing,
@@ -84,6 +88,9 @@ cases! {
         a_taken_position_is_a_conflict,
         a_saga_starts_once,
         only_stored_sagas_change,
+        a_saga_changes_once_and_under_its_shard,
+        marks_move_alone,
+        epochs_and_marks_only_go_up,
         terminal_is_absorbing,
         the_journal_is_append_only,
         batches_of_every_size_are_kept,
@@ -91,6 +98,7 @@ cases! {
     records:
         an_action_is_audited_in_its_own_transaction,
         a_dead_letter_is_written_once,
+        a_record_of_no_saga_is_kept,
         dead_letters_are_filtered_and_paged,
         a_version_of_a_definition_never_changes,
         texts_come_back_as_they_were;
@@ -102,6 +110,9 @@ cases! {
         the_journal_of_a_shard_is_read_in_order,
         an_unknown_event_is_corrupt,
         a_gap_or_an_unknown_format_is_corrupt;
+    topics:
+        a_topic_is_recorded_once,
+        a_replaced_topic_fences_only_if_it_is_rewound;
     lists:
         each_filter_keeps_what_it_says,
         a_list_shows_where_running_sagas_are,

@@ -25,7 +25,7 @@ mod server;
 mod session;
 mod shards;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod topics;
 
 use std::sync::Arc;
@@ -159,8 +159,7 @@ impl Store for PostgresStore {
         // In a task of its own: what became of a commit is found out even if its caller went away.
         let task = tokio::spawn(async move {
             batch.check(shared.shards)?;
-            let batch = commit::merged(batch)?;
-            outcome::commit(&shared.writers, &batch).await
+            outcome::commit(&shared.writers, &commit::merged(batch)).await
         });
         task.await.map_err(|error| StoreError::Unavailable(format!("the commit did not end: {error}")))?
     }

@@ -211,7 +211,7 @@ impl Leases for SqliteStore {
         engines::forget(&mut turn, None, now).await.map_err(store_error)?;
         engines::live(&mut turn, owner, now, now.after(ttl)).await.map_err(store_error)?;
         shards::renew(&mut turn, owner, now.after(ttl)).await.map_err(store_error)?;
-        let engines = engines::living(&mut turn).await.map_err(store_error)?;
+        let engines = engines::living(&mut turn, now).await.map_err(store_error)?;
         let shards = shards::all(&mut turn, now).await.map_err(store_error)?;
         turn.commit().await.map_err(store_error)?;
         Ok(Cluster { engines, shards })

@@ -6,8 +6,8 @@ use std::time::Duration;
 use amends_core::{Epoch, Millis, Shard, Status, Timestamp};
 
 use super::Subject;
-use super::fixture::{COMPLETED, PAID, Scribe, id, letter, mark, owner, saga, shards, state, written};
-use crate::store::{Archive, AuditEntry, Batch, DeadLetter, Leases, Store, StoreError};
+use super::fixture::{COMPLETED, PAID, STARTED, Scribe, id, letter, mark, owner, saga, shards, state, written};
+use crate::store::{Archive, AuditEntry, Batch, DeadLetter, Leases, SagaChange, SagaRow, ShardMark, Store, StoreError};
 
 pub(super) async fn an_old_epoch_writes_nothing(subject: &impl Subject) {
     let store = subject.store();
@@ -89,11 +89,85 @@ pub(super) async fn a_saga_starts_once(subject: &impl Subject) {
 
 pub(super) async fn only_stored_sagas_change(subject: &impl Subject) {
     let mut scribe = Scribe::new(subject.store()).await;
-    scribe.batch.changed.push(state(id(1), Status::Parked, 5));
+    scribe.change(&saga(1, 0, 5), 1, PAID, state(id(1), Status::Parked, 5));
     assert!(matches!(scribe.commit().await, Err(StoreError::Conflict(_))), "a change without a row");
     scribe.append(&saga(1, 0, 5), 1, 5, PAID);
     assert!(matches!(scribe.commit().await, Err(StoreError::Conflict(_))), "a journal without a row");
     assert_eq!(written(subject).await, [0; 5]);
+}
+
+pub(super) async fn a_saga_changes_once_and_under_its_shard(subject: &impl Subject) {
+    let mut scribe = Scribe::new(subject.store()).await;
+    scribe.start(&saga(1, 0, 5));
+    scribe.start(&saga(2, 1, 5));
+    // A change beside the start belongs to it.
+    scribe.change(&saga(1, 0, 5), 2, PAID, SagaChange { attempt: 7, ..state(id(1), Status::Running, 6) });
+    scribe.commit().await.expect("a commit");
+    let stored = subject.store().saga(id(1)).await.expect("an answer").expect("the saga");
+    assert_eq!((stored.row.state.attempt, stored.row.state.updated_at), (7, Timestamp(6)));
+    let before = written(subject).await;
+    for (seq, status) in [(3, Status::Running), (4, Status::Parked)] {
+        scribe.change(&saga(1, 0, 5), seq, PAID, state(id(1), status, 7));
+    }
+    assert!(matches!(scribe.commit().await, Err(StoreError::Conflict(_))), "twice");
+    scribe.batch.changed.push(state(id(1), Status::Parked, 7));
+    assert!(matches!(scribe.commit().await, Err(StoreError::Conflict(_))), "without the transition that says so");
+    // Without the epoch of its own shard: somebody else may have that.
+    scribe.change(&saga(2, 1, 5), 2, PAID, state(id(2), Status::Parked, 7));
+    let mut batch = scribe.take();
+    batch.shards.retain(|mark| mark.shard == Shard(0));
+    assert!(matches!(subject.store().commit(Arc::new(batch)).await, Err(StoreError::Conflict(_))), "unfenced");
+    let mut batch = Batch { dead_letters: vec![letter(1, 5)], ..scribe.take() };
+    batch.shards.retain(|mark| mark.shard != Shard(0));
+    assert!(
+        matches!(subject.store().commit(Arc::new(batch)).await, Err(StoreError::Conflict(_))),
+        "an unfenced letter"
+    );
+    assert_eq!(written(subject).await, before);
+    // One that starts and has ended stays as it is within a batch, too.
+    scribe.batch.started.push(SagaRow { state: state(id(3), Status::Completed, 5), ..saga(3, 0, 5) });
+    scribe.change(&saga(3, 0, 5), 1, STARTED, state(id(3), Status::Running, 6));
+    assert!(matches!(scribe.commit().await, Err(StoreError::Conflict(_))), "ended");
+    assert_eq!(written(subject).await, before);
+}
+
+pub(super) async fn marks_move_alone(subject: &impl Subject) {
+    let store = subject.store();
+    let leases = store.claim(&owner(1), &shards(), Millis(60_000)).await.expect("a claim");
+    for cursor in [3, 3, 8] {
+        let moved = ShardMark { reply_cursor: cursor, published_head: 0, ..mark(&leases[2]) };
+        store.commit(Arc::new(Batch { shards: vec![moved], ..Batch::default() })).await.expect("a commit");
+        let rows = store.shards().await.expect("the shards");
+        assert_eq!(rows.iter().map(|row| row.reply_cursor).collect::<Vec<_>>(), [0, 0, cursor, 0]);
+    }
+    store.commit(Arc::new(Batch::default())).await.expect("nothing is no error");
+    assert_eq!(written(subject).await, [0; 5]);
+}
+
+pub(super) async fn epochs_and_marks_only_go_up(subject: &impl Subject) {
+    let store = subject.store();
+    let lease = store.claim(&owner(1), &[Shard(0)], Millis(60_000)).await.expect("a claim").remove(0);
+    let ahead = ShardMark { journal_head: 5, published_head: 5, reply_cursor: 5, ..mark(&lease) };
+    let commit =
+        async |mark: &ShardMark| store.commit(Arc::new(Batch { shards: vec![mark.clone()], ..Batch::default() })).await;
+    commit(&ahead).await.expect("a commit");
+    for behind in [
+        ShardMark { journal_head: 4, ..ahead.clone() },
+        ShardMark { published_head: 4, ..ahead.clone() },
+        ShardMark { reply_cursor: 4, ..ahead.clone() },
+    ] {
+        assert!(matches!(commit(&behind).await, Err(StoreError::Conflict(_))), "{behind:?}");
+    }
+    for back in [
+        "UPDATE shards SET epoch = epoch - 1 WHERE shard = 0",
+        "UPDATE shards SET journal_head = 4 WHERE shard = 0",
+        "UPDATE shards SET reply_cursor = 0 WHERE shard = 0",
+        "UPDATE shards SET reply_cursor = 4, epoch = epoch + 1 WHERE shard = 0",
+    ] {
+        assert!(subject.sql(back).await.is_err(), "the database must refuse it too: {back}");
+    }
+    commit(&ahead).await.expect("the same again");
+    assert_eq!(written(subject).await, [0, 0, 0, 0, 5]);
 }
 
 pub(super) async fn terminal_is_absorbing(subject: &impl Subject) {
@@ -104,7 +178,7 @@ pub(super) async fn terminal_is_absorbing(subject: &impl Subject) {
         scribe.change(&ended, 2, COMPLETED, state(ended.id, status, 6));
         scribe.commit().await.expect("a commit");
         for next in Status::ALL {
-            scribe.batch.changed.push(state(ended.id, next, 7));
+            scribe.change(&ended, 3, PAID, state(ended.id, next, 7));
             assert!(matches!(scribe.commit().await, Err(StoreError::Conflict(_))), "{status:?} to {next:?}");
         }
         let stored = subject.store().saga(ended.id).await.expect("an answer").expect("the saga");

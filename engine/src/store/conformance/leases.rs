@@ -145,3 +145,57 @@ pub(super) async fn a_halt_is_noted_until_the_next_claim(subject: &impl Subject)
     claim(store, &owner(1), &[0], LONG).await;
     assert_eq!(row(store, 0).await.halted, None);
 }
+
+pub(super) async fn what_is_said_late_of_a_lease_changes_nothing(subject: &impl Subject) {
+    let store = subject.store();
+    let first = claim(store, &owner(1), &[0, 1], LONG).await;
+    let mut ahead = mark(&first[0]);
+    (ahead.journal_head, ahead.published_head, ahead.reply_cursor) = (6, 6, 6);
+    store.commit(Arc::new(Batch { shards: vec![ahead.clone()], ..Batch::default() })).await.expect("a commit");
+    // Its own marks, older than what it committed: they do not go back, and the journal's head is the commit's alone.
+    let mut behind = mark(&first[0]);
+    (behind.journal_head, behind.published_head, behind.reply_cursor) = (99, 2, 2);
+    store.release(&[behind.clone(), behind]).await.expect("a release");
+    let freed = row(store, 0).await;
+    assert_eq!((freed.journal_head, freed.published_head, freed.reply_cursor), (6, 6, 6));
+    // Another owner came meanwhile.
+    let second = claim(store, &owner(2), &[0], LONG).await;
+    (ahead.published_head, ahead.reply_cursor) = (9, 9);
+    store.release(&[ahead.clone()]).await.expect("nothing");
+    store.note_halt(Shard(0), first[0].epoch, Some("late")).await.expect("nothing");
+    store.leave(&owner(1)).await.expect("a farewell");
+    let held = row(store, 0).await;
+    assert_eq!((held.owner.as_ref(), held.epoch, held.halted.as_deref()), (Some(&owner(2)), second[0].epoch, None));
+    assert_eq!((held.published_head, held.reply_cursor), (6, 6));
+    assert!(row(store, 1).await.free, "leaving freed what it still held");
+    store.release(&[]).await.expect("nothing");
+    // Who has left and commits all the same still has the epoch, as long as nobody else came.
+    store.commit(Arc::new(Batch { shards: vec![mark(&first[1])], ..Batch::default() })).await.expect("a commit");
+}
+
+pub(super) async fn an_engine_may_move_and_come_back(subject: &impl Subject) {
+    let store = subject.store();
+    store.heartbeat(&owner(1), LONG).await.expect("a beat");
+    let moved = Owner { address: "10.9.9.9:7400".to_owned(), ..owner(1) };
+    let cluster = store.heartbeat(&moved, LONG).await.expect("a beat");
+    assert_eq!(cluster.engines, [moved.clone()]);
+    store.leave(&moved).await.expect("a farewell");
+    store.leave(&moved).await.expect("a second one");
+    let cluster = store.heartbeat(&owner(2), LONG).await.expect("a beat");
+    assert_eq!(cluster.engines, [owner(2)]);
+    // A lease of no time ends at once, but is one until another comes.
+    let lease = claim(store, &owner(1), &[3], Millis(0)).await.remove(0);
+    assert!(row(store, 3).await.free);
+    store.commit(Arc::new(Batch { shards: vec![mark(&lease)], ..Batch::default() })).await.expect("a commit");
+    assert!(store.heartbeat(&owner(1), LONG).await.expect("a beat").shards[3].owner.is_some());
+    assert!(!row(store, 3).await.free);
+}
+
+pub(super) async fn a_long_lease_is_no_error(subject: &impl Subject) {
+    let store = subject.store();
+    for ttl in [Millis(u64::MAX), Millis(i64::MAX.cast_unsigned())] {
+        assert_eq!(claim(store, &owner(1), &[0], ttl).await.len(), 1);
+        store.heartbeat(&owner(1), ttl).await.expect("a beat");
+        assert!(!row(store, 0).await.free);
+    }
+}

@@ -1,6 +1,6 @@
 //! Dead letters, audit, definitions, and the texts in all of them (I33, I36).
 
-use amends_core::{IdempotencyKey, SagaType, Status, Timestamp};
+use amends_core::{IdempotencyKey, Operation, SagaType, Status, Timestamp};
 use uuid::Uuid;
 
 use super::Subject;
@@ -54,6 +54,18 @@ pub(super) async fn a_dead_letter_is_written_once(subject: &impl Subject) {
     scribe.batch.dead_letters.push(letter(2, 6));
     scribe.commit().await.expect("a repeated letter is no error");
     assert_eq!(letters(subject, DeadLetterFilter::default()).await, [letter(2, 6), first]);
+}
+
+pub(super) async fn a_record_of_no_saga_is_kept(subject: &impl Subject) {
+    let mut scribe = Scribe::new(subject.store()).await;
+    let stray = DeadLetter { saga_id: None, step: None, operation: None, attempts: 0, ..letter(1, 5) };
+    let half = DeadLetter { step: None, operation: None, ..letter(2, 6) };
+    let undo = DeadLetter { operation: Some(Operation::Compensate), attempts: u32::MAX, ..letter(3, 7) };
+    scribe.batch.dead_letters.extend([stray.clone(), half.clone(), undo.clone(), stray.clone()]);
+    scribe.commit().await.expect("a commit");
+    assert_eq!(letters(subject, DeadLetterFilter::default()).await, [undo.clone(), half, stray]);
+    let step = DeadLetterFilter { step: Some("ship".to_owned()), ..DeadLetterFilter::default() };
+    assert_eq!(letters(subject, step).await, [undo]);
 }
 
 pub(super) async fn dead_letters_are_filtered_and_paged(subject: &impl Subject) {

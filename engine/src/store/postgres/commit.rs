@@ -20,7 +20,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgHasArrayType, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, Type, query_with};
 
 use super::{audit, dead_letters, journal, sagas, shards};
-use crate::store::{Batch, StoreError};
+use crate::store::Batch;
 
 /// The parts beside the fence, in the order in which they run; each batch has those that it has rows for.
 const PARTS: [(Part, &str); 6] = [
@@ -106,26 +106,25 @@ impl Columns {
     }
 }
 
-/// A batch whose changes of sagas that it starts itself are in their rows. Mostly it is that already.
-pub(super) fn merged(batch: Arc<Batch>) -> Result<Arc<Batch>, StoreError> {
+/// A batch whose changes of sagas that it starts itself are in their rows. Mostly it is that already. A change of one
+/// that starts as ended stays a change: it finds no saga, and the commit is refused behind the fence.
+pub(super) fn merged(batch: Arc<Batch>) -> Arc<Batch> {
     if batch.started.is_empty() || batch.changed.is_empty() {
-        return Ok(batch);
+        return batch;
     }
-    let places: HashMap<SagaId, usize> = batch.started.iter().enumerate().map(|(at, row)| (row.id, at)).collect();
+    let alive = batch.started.iter().enumerate().filter(|(_, row)| !row.state.status.is_terminal());
+    let places: HashMap<SagaId, usize> = alive.map(|(at, row)| (row.id, at)).collect();
     if !batch.changed.iter().any(|change| places.contains_key(&change.id)) {
-        return Ok(batch);
+        return batch;
     }
     let mut batch = Arc::unwrap_or_clone(batch);
     let (own, others): (Vec<_>, Vec<_>) = batch.changed.drain(..).partition(|change| places.contains_key(&change.id));
     batch.changed = others;
     for change in own {
-        let row = &mut batch.started[places[&change.id]];
-        if row.state.status.is_terminal() {
-            return Err(StoreError::Conflict(sagas::ENDED.to_owned()));
-        }
-        row.state = change;
+        let place = places[&change.id];
+        batch.started[place].state = change;
     }
-    Ok(Arc::new(batch))
+    Arc::new(batch)
 }
 
 /// Sends a batch. When this returns, it is committed, or the error says what is known of it.

@@ -52,9 +52,6 @@ changed AS (
   RETURNING 1
 )";
 
-/// Why a change is refused.
-pub(super) const ENDED: &str = "a changed saga is not stored, or has ended";
-
 /// The end of a commit with changes: all shards are there, and each change found its saga.
 pub(super) const CHECK: &str = "
 SELECT CASE WHEN shards <> cardinality($1) THEN refuse('23001', 'a shard of the batch does not exist')

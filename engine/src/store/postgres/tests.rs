@@ -14,14 +14,14 @@ use crate::store::conformance::{self, Subject};
 use crate::store::{Archive, Batch, Store, StoreError};
 
 /// A place of its own on the server of `AMENDS_STORE`: a schema, dropped at the end.
-pub(super) struct Place {
-    pub(super) url: String,
+pub(in crate::store) struct Place {
+    pub(in crate::store) url: String,
     server: String,
     schema: String,
 }
 
 impl Place {
-    pub(super) async fn new() -> Self {
+    pub(in crate::store) async fn new() -> Self {
         let server = std::env::var("AMENDS_STORE")
             .expect("AMENDS_STORE names no database for the tests; `cargo xtask up` starts one and says its URL");
         let schema = format!("test_{}", Uuid::now_v7().simple());

@@ -42,8 +42,11 @@ pub(super) async fn forget(
 }
 
 /// Those that live, by incarnation.
-pub(super) async fn living(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Owner>> {
-    let rows = query("SELECT incarnation, address FROM engines ORDER BY incarnation").fetch_all(connection).await?;
+pub(super) async fn living(connection: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<Vec<Owner>> {
+    let rows = query("SELECT incarnation, address FROM engines WHERE lease_until > ? ORDER BY incarnation")
+        .bind(now.0)
+        .fetch_all(connection)
+        .await?;
     rows.iter()
         .map(|row| Ok(Owner { incarnation: uuid(row, "incarnation")?, address: row.try_get("address")? }))
         .collect()

@@ -22,7 +22,13 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> sqlx::Result<Vec<T
 
 /// Records a topic, or finds that the same is there.
 pub(super) async fn record(connection: &mut SqliteConnection, row: &TopicRow) -> Result<(), StoreError> {
-    put(connection, row, "ON CONFLICT DO NOTHING").await.map_err(store_error)?;
+    query("INSERT INTO topics (name, topic_id, partitions) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        .bind(&row.name)
+        .bind(row.topic_id.as_bytes().as_slice())
+        .bind(row.partitions)
+        .execute(&mut *connection)
+        .await
+        .map_err(store_error)?;
     let known = all(connection).await.map_err(store_error)?;
     if known.contains(row) {
         return Ok(());
@@ -32,17 +38,14 @@ pub(super) async fn record(connection: &mut SqliteConnection, row: &TopicRow) ->
 
 /// Records a topic in the place of the one known by its name.
 pub(super) async fn replace(connection: &mut SqliteConnection, row: &TopicRow) -> sqlx::Result<()> {
-    put(connection, row, "ON CONFLICT (name) DO UPDATE SET topic_id = ?2, partitions = ?3").await
-}
-
-async fn put(connection: &mut SqliteConnection, row: &TopicRow, otherwise: &'static str) -> sqlx::Result<()> {
-    sqlx::QueryBuilder::<sqlx::Sqlite>::new("INSERT INTO topics (name, topic_id, partitions) VALUES (?1, ?2, ?3) ")
-        .push(otherwise)
-        .build()
-        .bind(&row.name)
-        .bind(row.topic_id.as_bytes().as_slice())
-        .bind(row.partitions)
-        .execute(connection)
-        .await?;
+    query(
+        "INSERT INTO topics (name, topic_id, partitions) VALUES (?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET topic_id = excluded.topic_id, partitions = excluded.partitions",
+    )
+    .bind(&row.name)
+    .bind(row.topic_id.as_bytes().as_slice())
+    .bind(row.partitions)
+    .execute(connection)
+    .await?;
     Ok(())
 }
