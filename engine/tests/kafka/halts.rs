@@ -106,20 +106,6 @@ async fn a_cursor_behind_what_is_left_halts_and_skips_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_deleted_under_a_reader_halts_it() {
-    let world = World::new(1).await;
-    read_some(&world, 3).await;
-    // The engine reads on from 3; the log now begins at 6, as if retention had overtaken it while it was paused.
-    world.courier.revoked(amends_core::Shard(0));
-    let more: Vec<_> = (3..10).map(|number| reply(0, 1, number)).collect();
-    world.reply(0, &more).await;
-    world.topics.delete_before(&world.config.replies_topic(), 0, 6).await;
-    world.assign(0, 2, 3);
-    let why = world.told(0, true).await.unwrap();
-    assert!(why.starts_with("3 replies"), "{why}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_beyond_the_end_halts_until_the_log_has_come_so_far() {
     let world = World::new(1).await;
     world.reply(0, &[reply(0, 1, 1)]).await;

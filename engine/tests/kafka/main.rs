@@ -3,6 +3,7 @@
 mod admin;
 mod conforms;
 mod halts;
+mod outages;
 mod outgoing;
 mod replies;
 mod support;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::support::{Topics, World, bus, config, header, until};
 
-fn event(topic: &str, saga: u128, number: u128) -> DomainEvent {
+pub(crate) fn event(topic: &str, saga: u128, number: u128) -> DomainEvent {
     DomainEvent {
         id: Uuid::from_u128(number),
         topic: topic.to_owned(),
@@ -24,7 +24,7 @@ fn event(topic: &str, saga: u128, number: u128) -> DomainEvent {
     }
 }
 
-fn command(number: u128) -> Command {
+pub(crate) fn command(number: u128) -> Command {
     let text = format!(
         r#"{{"id":"{}","saga_id":"{}","saga_type":"suite","step":"echo","operation":"execute","command":"suite.echo",
         "participant":"suite","attempt":1,"revision":0,"redrive":0,"deadline":0,"payload":null,"cause":null}}"#,

@@ -168,34 +168,69 @@ impl Inlet for Door {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_shard_is_paused_and_holds_no_other_up() {
-    let world = World::new(2).await;
-    let door = Arc::new(Door { shut: AtomicBool::new(true), ..Door::default() });
-    let courier = KafkaCourier::start(world.config.clone(), world.book.clone()).unwrap();
-    courier.connect(door.clone());
-    courier.assigned(&lease(0, 1, 0));
-    courier.assigned(&lease(1, 1, 0));
-    let slow: Vec<Reply> = (0..6_000).map(|number| reply(0, 2, number)).collect();
-    let quick: Vec<Reply> = (0..50).map(|number| reply(1, 2, number)).collect();
+impl Door {
+    /// A courier whose first shard is not taken from, and whose second is.
+    fn shut(world: &World) -> (Arc<Self>, Arc<KafkaCourier>) {
+        let door = Arc::new(Self { shut: AtomicBool::new(true), ..Self::default() });
+        let courier = KafkaCourier::start(world.config.clone(), world.book.clone()).expect("a courier");
+        courier.connect(door.clone());
+        courier.assigned(&lease(0, 1, 0));
+        courier.assigned(&lease(1, 1, 0));
+        (door, courier)
+    }
+
+    /// Waits until a shard is read up to a position.
+    async fn read(&self, shard: u16, next: i64) -> Vec<Records> {
+        until(&format!("shard {shard} is read up to {next}"), || async {
+            let records = self.behind.records.lock().await;
+            let of: Vec<_> = records.iter().filter(|run| run.shard == Shard(shard)).cloned().collect();
+            of.last().is_some_and(|run| run.next == next).then_some(of)
+        })
+        .await
+    }
+}
+
+/// More than all queues on the way hold.
+const MANY: u16 = 6_000;
+
+async fn fill(world: &World) {
+    let slow: Vec<Reply> = (0..MANY).map(|number| reply(0, 2, number.into())).collect();
     // Side by side: one after the other would take the producer minutes.
     let writers = slow.chunks(500).map(|chunk| world.reply(0, chunk));
     futures::future::join_all(writers).await;
-    world.reply(1, &quick).await;
-    let read = |shard: u16, count: usize| {
-        let door = door.clone();
-        async move {
-            until(&format!("{count} of shard {shard}"), || async {
-                let records = door.behind.records.lock().await;
-                let of: Vec<_> = records.iter().filter(|run| run.shard == Shard(shard)).cloned().collect();
-                (of.last().is_some_and(|run| run.next == i64::try_from(count).unwrap())).then_some(of)
-            })
-            .await
-        }
-    };
-    read(1, 50).await;
+    world.reply(1, &[reply(1, 2, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_shard_is_paused_and_holds_no_other_up() {
+    let world = World::new(2).await;
+    let (door, _courier) = Door::shut(&world);
+    fill(&world).await;
+    door.read(1, 1).await;
     assert!(!door.behind.records.lock().await.iter().any(|run| run.shard == Shard(0)));
     door.shut.store(false, Ordering::SeqCst);
-    let all = read(0, 6_000).await;
-    assert_eq!(assert_gapless(&all, 0).len(), 6_000, "none is lost and none comes twice");
+    let all = door.read(0, MANY.into()).await;
+    assert_eq!(assert_gapless(&all, 0).len(), usize::from(MANY), "none is lost and none comes twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_deleted_under_its_reader_halts_it() {
+    let world = World::new(2).await;
+    let (door, _courier) = Door::shut(&world);
+    fill(&world).await;
+    door.read(1, 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.topics.delete_before(&world.config.replies_topic(), 0, i64::from(MANY) - 1).await;
+    door.shut.store(false, Ordering::SeqCst);
+    let why = until("it stands still", || async {
+        let halts = door.behind.halts.lock().await;
+        halts.iter().find(|(shard, _)| *shard == Shard(0)).and_then(|(_, why)| why.clone())
+    })
+    .await;
+    assert!(why.contains("were deleted before they were read"), "{why}");
+    let read: Vec<_> = door.behind.records.lock().await.iter().filter(|run| run.shard == Shard(0)).cloned().collect();
+    assert!(read.last().is_none_or(|run| run.next < i64::from(MANY)), "what is left is not read");
+    assert_gapless(&read, 0);
+    world.reply(1, &[reply(1, 2, 2)]).await;
+    door.read(1, 2).await;
 }

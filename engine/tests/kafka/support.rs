@@ -221,6 +221,9 @@ impl Topics {
 impl Drop for Topics {
     fn drop(&mut self) {
         let made: Vec<String> = self.made.lock().expect("no panic").iter().cloned().collect();
+        if made.is_empty() {
+            return;
+        }
         let admin = Arc::clone(&self.admin);
         let delete = std::thread::spawn(move || {
             let names: Vec<&str> = made.iter().map(String::as_str).collect();

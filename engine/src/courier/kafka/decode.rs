@@ -88,3 +88,31 @@ fn find<'s>(source: &'s SourceRecord, name: &str) -> Option<&'s [u8]> {
 pub(super) fn poison(source: &Source, code: &'static str, message: String) -> Poison {
     Poison { source: Arc::clone(source), code, message }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Header;
+
+    use super::*;
+
+    /// As the library does with a name that is not UTF-8.
+    struct Odd;
+
+    impl Headers for Odd {
+        fn count(&self) -> usize {
+            3
+        }
+
+        fn try_get(&self, index: usize) -> Option<Header<'_, &[u8]>> {
+            assert_ne!(index, 1, "not UTF-8");
+            Some(Header { key: "name", value: (index == 2).then_some(&[0xff][..]) })
+        }
+    }
+
+    #[test]
+    fn a_header_name_that_is_no_text_panics_nobody_and_costs_no_other_header() {
+        let kept: Vec<_> = source_headers(&Odd).into_iter().map(|header| (header.name, header.value)).collect();
+        let name = |name: &str| name.to_owned();
+        assert_eq!(kept, [(name("name"), None), (name(UNREADABLE_NAME), None), (name("name"), Some(vec![0xff]))]);
+    }
+}
