@@ -59,6 +59,7 @@ pub(crate) struct Settings {
 
 /// `store.…`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "without Postgres nothing asks for the connections"))]
 pub(crate) struct StoreSettings {
     pub(crate) url: Option<SecretString>,
     pub(crate) connections: u32,
@@ -66,6 +67,7 @@ pub(crate) struct StoreSettings {
 
 /// `bus.…`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "without Kafka only the URL is asked for, to say so"))]
 pub(crate) struct BusSettings {
     pub(crate) url: Option<String>,
     pub(crate) prefix: String,
@@ -76,6 +78,7 @@ pub(crate) struct BusSettings {
 
 /// `engine.…`
 #[derive(Debug, Deserialize)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "without Postgres there are no leases"))]
 pub(crate) struct EngineSettings {
     pub(crate) lanes: Option<usize>,
     pub(crate) in_flight_max: usize,

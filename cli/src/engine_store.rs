@@ -120,6 +120,7 @@ impl EngineStore {
     }
 
     /// How long leases hold; `None` where no other engine can be.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "only Postgres is shared"))]
     pub(crate) fn lease(&self, settings: &Settings) -> Option<Millis> {
         match self {
             Self::Sqlite(_) => None,

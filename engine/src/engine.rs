@@ -248,12 +248,12 @@ impl Engine {
 
     /// Takes a place among those who are told when a saga ends or parks; see [`crate::service::wait`].
     pub fn seat(&self, saga: SagaId) -> Seat {
-        self.0.waiting.seat(saga)
+        self.0.waiting.seat(saga, self.epoch(saga))
     }
 
-    /// Whether a lane of this engine holds the saga's shard.
-    pub fn owns(&self, saga: SagaId) -> bool {
-        self.0.holdings.epoch(self.shard_of(saga)).is_some()
+    /// The epoch under which a lane of this engine holds the saga's shard, if one does.
+    pub(crate) fn epoch(&self, saga: SagaId) -> Option<Epoch> {
+        self.0.holdings.epoch(self.shard_of(saga))
     }
 
     /// Unfinished sagas in memory, by shard.

@@ -123,16 +123,16 @@ struct Running {
 
 impl Running {
     async fn start(args: &ServeArgs, settings: &Settings) -> Result<Self, CliError> {
-        // Before anything is taken over: a second engine on this port shall fail on the port.
-        let listener = listen::bind(&settings.listen, "--listen").await?;
-        let bound = listener.local_addr()?;
-        let address = listen::advertised(settings.advertise.as_deref(), bound)?;
         let (definitions, known) = (installed::definitions(), installed::participants());
         let bound_to = bindings::bind(settings, known.keys())?;
         for name in bindings::unknown(settings, &known) {
             tracing::warn!(participant = name, "no definition knows this participant; its settings are not used");
         }
         let url = engine_store::url(settings, "amends serve")?;
+        // Before anything is taken over: a second engine on this port shall fail on the port.
+        let listener = listen::bind(&settings.listen, "--listen").await?;
+        let bound = listener.local_addr()?;
+        let address = listen::advertised(settings.advertise.as_deref(), bound)?;
         if args.migrate {
             crate::commands::migrate::engine(&url, settings.engine.shards).await?;
         }

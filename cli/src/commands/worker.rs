@@ -83,6 +83,9 @@ pub(crate) async fn run(_global: &Global, args: WorkerArgs) -> Result<(), CliErr
     let mut stop = Stop::listen();
     let flags = Flags::default().set("worker.store", "--store", args.store.as_ref());
     let settings = config::load(&args.config, flags.set("bus.url", "--bus", args.bus.as_ref()))?.settings;
+    if args.grpc.is_none() {
+        check_bus(&settings)?;
+    }
     log::init(&settings.log)?;
     let names = participants(&args.names);
     let grpc = match &args.grpc {
@@ -150,30 +153,25 @@ async fn open(args: &WorkerArgs, settings: &Settings) -> Result<Answerer, CliErr
     Ok(Answerer::Full(database))
 }
 
+/// What a host is given: commands, the way of the replies, and a token for when there is no more time.
+type Answer = Box<dyn FnOnce(mpsc::Receiver<Command>, Arc<dyn ReplySink>, CancellationToken) -> Answering + Send>;
 type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Answerer {
     /// Answers commands, each counted.
-    fn run(
-        self,
-        names: &[&'static str],
-        counters: Counters,
-    ) -> Result<
-        impl FnOnce(mpsc::Receiver<Command>, Arc<dyn ReplySink>, CancellationToken) -> Answering + Send + use<>,
-        CliError,
-    > {
+    fn run(self, names: &[&'static str], counters: Counters) -> Result<Answer, CliError> {
         let host: Option<Host> = match &self {
             Self::Full(database) => Some(amends_participants::host_for(names, database).map_err(unknown)?),
             Self::Trivial => None,
         };
-        Ok(move |commands, replies: Arc<dyn ReplySink>, hurry| {
+        Ok(Box::new(move |commands, replies: Arc<dyn ReplySink>, hurry| {
             let replies: Arc<dyn ReplySink> = Arc::new(Counted::new(replies, counters));
             let answering: Answering = match host {
                 Some(host) => Box::pin(async move { host.run(commands, replies, hurry).await }),
                 None => Box::pin(amends_participants::run_trivial(commands, replies, hurry)),
             };
             answering
-        })
+        }))
     }
 }
 
@@ -205,17 +203,21 @@ impl Worker<'_> {
 
     #[cfg(not(feature = "kafka"))]
     fn over_bus(&self, settings: &Settings, _: &mut JoinSet<Result<(), CliError>>) -> Result<(), CliError> {
-        Err(match settings.bus.url {
-            Some(_) => crate::features::without_kafka(),
-            None => no_way_in(),
-        })
+        check_bus(settings)
     }
 }
 
-fn no_way_in() -> CliError {
-    CliError::new(Exit::Usage, "the worker does not know where commands come from")
-        .why("neither --bus nor --grpc says so, nor the configuration")
-        .next("amends worker all --grpc 127.0.0.1:7401")
+/// Whether commands can come from a bus, before anything is opened.
+fn check_bus(settings: &Settings) -> Result<(), CliError> {
+    match settings.bus.url {
+        None => Err(CliError::new(Exit::Usage, "the worker does not know where commands come from")
+            .why("neither --bus nor --grpc says so, nor the configuration")
+            .next("amends worker all --grpc 127.0.0.1:7401")),
+        #[cfg(feature = "kafka")]
+        Some(_) => Ok(()),
+        #[cfg(not(feature = "kafka"))]
+        Some(_) => Err(crate::features::without_kafka()),
+    }
 }
 
 /// The commands of these participants, as the order saga has them.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use amends_core::{Saga, SagaId, Status};
+use amends_core::{Epoch, Saga, SagaId, Status};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -21,9 +21,9 @@ use crate::{Ended, Engine};
 /// The longest wait: shorter than what the HTTP API allows a request.
 pub const WAIT_MAX: Duration = Duration::from_secs(25);
 
-/// How often a saga of this engine is looked at though nothing was told: its shard may have moved, or too much ended at
-/// once.
-const RECHECK: Duration = Duration::from_secs(5);
+/// How often one who waits makes sure that the shard is still this engine's, under the same epoch: only then is the end
+/// told here.
+const RECHECK: Duration = Duration::from_millis(500);
 
 /// How often a saga is looked at that is in nobody's memory: only operators move those.
 const REVISIT: Duration = Duration::from_millis(500);
@@ -38,6 +38,8 @@ type Seats = HashMap<SagaId, Vec<oneshot::Sender<Arc<Saga>>>>;
 pub struct Seat {
     waiting: Arc<Waiting>,
     saga: SagaId,
+    /// The ownership under which this engine tells the end.
+    epoch: Option<Epoch>,
     told: oneshot::Receiver<Arc<Saga>>,
 }
 
@@ -64,10 +66,10 @@ impl Waiting {
     }
 
     /// Takes a place.
-    pub(crate) fn seat(self: &Arc<Self>, saga: SagaId) -> Seat {
+    pub(crate) fn seat(self: &Arc<Self>, saga: SagaId, epoch: Option<Epoch>) -> Seat {
         let (tell, told) = oneshot::channel();
         self.seats().entry(saga).or_default().push(tell);
-        Seat { waiting: Arc::clone(self), saga, told }
+        Seat { waiting: Arc::clone(self), saga, epoch, told }
     }
 
     fn tell(&self, saga: &Arc<Saga>) {
@@ -106,30 +108,32 @@ pub async fn until_settled(engine: &Engine, mut seat: Seat, started: &Started, l
 }
 
 async fn wait(engine: &Engine, seat: &mut Seat) -> Option<Arc<Saga>> {
-    let mut told_of = true;
-    loop {
-        if told_of && engine.owns(seat.saga) {
-            match timeout(RECHECK, &mut seat.told).await {
-                Ok(Ok(saga)) => return Some(saga),
-                // Nothing will be told: the engine stops, or fell behind.
-                Ok(Err(_)) => told_of = false,
-                Err(_) => {}
-            }
-        } else {
-            left_memory(engine, seat.saga).await;
+    while seat.epoch.is_some() && engine.epoch(seat.saga) == seat.epoch {
+        match timeout(RECHECK, &mut seat.told).await {
+            Ok(Ok(saga)) => return Some(saga),
+            // Nothing will be told: the engine stops, or fell behind.
+            Ok(Err(_)) => break,
+            Err(_) => {}
         }
+    }
+    loop {
+        let was_in_memory = match engine.follow(seat.saga).await {
+            // In its owner's memory it is unfinished.
+            Ok(Some(mut rows)) => {
+                while rows.changed().await.is_ok() {}
+                true
+            }
+            Ok(None) => false,
+            Err(_) if engine.is_draining() => return None,
+            Err(_) => false,
+        };
         let saga = query::load_id(engine, seat.saga).await.ok()??.saga();
         if is_settled(saga.status) {
             return Some(Arc::new(saga));
         }
-    }
-}
-
-/// Returns when the saga's owner has let go of it, or after a moment if it has already.
-async fn left_memory(engine: &Engine, saga: SagaId) {
-    match engine.follow(saga).await {
-        Ok(Some(mut rows)) => while rows.changed().await.is_ok() {},
-        _ => sleep(REVISIT).await,
+        if !was_in_memory {
+            sleep(REVISIT).await;
+        }
     }
 }
 
@@ -154,9 +158,9 @@ mod tests {
     #[tokio::test]
     async fn everybody_who_waits_is_told_and_nobody_stays_behind() {
         let waiting = Arc::new(Waiting::default());
-        let (first, second, other) = (waiting.seat(saga(1).id), waiting.seat(saga(1).id), waiting.seat(saga(2).id));
-        drop(waiting.seat(saga(1).id));
-        drop(waiting.seat(saga(3).id));
+        let seat = |number| waiting.seat(saga(number).id, None);
+        let (first, second, other) = (seat(1), seat(1), seat(2));
+        drop((seat(1), seat(3)));
         assert_eq!(waiting.seats().len(), 2);
         waiting.tell(&saga(1));
         for mut seat in [first, second] {
@@ -175,7 +179,7 @@ mod tests {
             sender.send(Ended { saga: saga(number) }).unwrap();
         }
         let waiting = Waiting::start(receiver, cancel.clone(), &tasks);
-        let mut seat = waiting.seat(saga(1).id);
+        let mut seat = waiting.seat(saga(1).id, None);
         assert!((&mut seat.told).await.is_err());
         cancel.cancel();
         tasks.close();

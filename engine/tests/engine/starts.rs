@@ -1,8 +1,10 @@
 //! What a client hears, and what it can rely on.
 
+use std::time::Duration;
+
 use amends_core::{Failure, Outcome, Status};
 use amends_engine::EngineConfig;
-use amends_engine::service::ServiceError;
+use amends_engine::service::{ServiceError, wait};
 
 use crate::world::{World, config, done, refused, request};
 
@@ -126,4 +128,31 @@ impl World {
         }
         Status::Parked
     }
+}
+
+#[tokio::test]
+async fn who_waits_is_told_the_end() {
+    let mut world = World::new(config()).await;
+    let (engine, request) = (world.engine.clone(), request(&world.engine, Some("k"), "{}"));
+    let limit = Duration::from_secs(20);
+    let seat = engine.seat(request.saga_id());
+    let started = engine.start_saga(request.clone()).await.unwrap();
+    let (told, status) = tokio::join!(wait::until_settled(&engine, seat, &started, limit), world.drive(started.id));
+    assert_eq!((told.unwrap().status, status), (Status::Completed, Status::Completed));
+    let seat = engine.seat(request.saga_id());
+    let again = engine.start_saga(request).await.unwrap();
+    assert!(
+        wait::until_settled(&engine, seat, &again, limit).await.is_none(),
+        "it has ended: there is nothing to wait for"
+    );
+}
+
+#[tokio::test]
+async fn who_waits_does_not_wait_for_ever() {
+    let world = World::new(config()).await;
+    let request = request(&world.engine, None, "{}");
+    let seat = world.engine.seat(request.saga_id());
+    let started = world.engine.start_saga(request).await.unwrap();
+    let waited = wait::until_settled(&world.engine, seat, &started, Duration::from_millis(50)).await;
+    assert!(waited.is_none());
 }

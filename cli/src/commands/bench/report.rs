@@ -62,9 +62,12 @@ pub(super) fn print(
         writeln!(out, "{report}")?;
         return Ok(());
     }
-    let target = args.target.as_deref().unwrap_or("embedded (SQLite, in-process, durable)");
     let BenchArgs { orders, concurrency, participants, .. } = args;
-    writeln!(out, "  {orders} orders, {concurrency} in flight, {participants:?} participants, {target}")?;
+    let place = match &args.target {
+        Some(target) => target.clone(),
+        None => format!("{participants} participants, embedded (SQLite, in-process, durable)"),
+    };
+    writeln!(out, "  {orders} orders, {concurrency} in flight, {place}")?;
     writeln!(out, "  rate      {rate:.0} sagas/s over {:.2} s", took.as_secs_f64())?;
     writeln!(out, "  latency   p50 {p50:.2} ms · p95 {p95:.2} ms · p99 {p99:.2} ms")?;
     let Seen { completed, compensated, parked, failed, .. } = seen;

@@ -1,7 +1,9 @@
 //! The engine's database.
 
+#[cfg(feature = "postgres")]
+use amends_engine::store::Storage;
+use amends_engine::store::TopicRow;
 use amends_engine::store::sqlite::SqliteStore;
-use amends_engine::store::{Storage, TopicRow};
 use secrecy::SecretString;
 
 use super::Findings;
@@ -17,6 +19,7 @@ use crate::engine_store::Place;
 const CLOCK_MAX_MS: i64 = 1_000;
 
 /// What the database says of the bus: needed to judge it.
+#[cfg_attr(not(all(feature = "kafka", feature = "postgres")), allow(dead_code, reason = "nobody judges"))]
 pub(super) struct Recorded {
     pub(super) topics: Vec<TopicRow>,
     pub(super) shards: u16,

@@ -25,6 +25,7 @@ pub(super) struct Couriers {
 }
 
 /// What the couriers are made from.
+#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "most of it is for the bus"))]
 pub(super) struct Parts<'a> {
     pub(super) settings: &'a Settings,
     pub(super) storage: &'a Storage,

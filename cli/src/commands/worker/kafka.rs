@@ -4,7 +4,7 @@ use amends_sdk::kafka::{self, KafkaConfig};
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
 
-use super::{Answerer, Worker, ended, no_way_in, unknown};
+use super::{Answerer, Worker, ended, unknown};
 use crate::config::Settings;
 use crate::error::CliError;
 
@@ -14,7 +14,7 @@ impl Worker<'_> {
         settings: &Settings,
         hosts: &mut JoinSet<Result<(), CliError>>,
     ) -> Result<(), CliError> {
-        let Some(bootstrap) = &settings.bus.url else { return Err(no_way_in()) };
+        let bootstrap = settings.bus.url.as_deref().unwrap_or_default();
         let properties = settings.bus.properties.iter();
         let config = properties
             .fold(KafkaConfig::new(bootstrap).prefix(&settings.bus.prefix), |config, (name, value)| {
