@@ -20,9 +20,10 @@ use crate::store::{DeadLetter, Lease};
 /// Carries commands to participants.
 #[async_trait]
 pub trait Courier: Send + Sync + 'static {
-    /// Hands a whole batch over. `Ok` means that each command is where the participant will find it ("sent"), or is held
-    /// (see [`Courier::holds`]); after an error some may have been delivered, and all are sent again when their time-out
-    /// fires. Bounded: what does not fit is reported, never waited for longer than a moment.
+    /// Hands a whole batch over. `Ok` means that each command is where the participant will find it ("sent"), is held
+    /// (see [`Courier::holds`]), or is on its way there in a bounded queue; after an error some may have been delivered.
+    /// Whatever is lost is sent again when its time-out fires (I25). What does not fit is reported, never waited for
+    /// longer than a moment.
     async fn send(&self, commands: Vec<Command>) -> Result<(), CourierError>;
 
     /// Whom it can reach, as far as it knows, by name.

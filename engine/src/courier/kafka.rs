@@ -59,7 +59,7 @@ pub struct KafkaCourier {
     findings: Arc<Findings>,
     wanted: Arc<Wanted>,
     /// Until the inlet is known.
-    reader: Mutex<Option<BaseConsumer<LinkContext>>>,
+    consumer: Mutex<Option<Arc<BaseConsumer<LinkContext>>>>,
     over: DropGuard,
 }
 
@@ -75,8 +75,7 @@ impl KafkaCourier {
         let link = Arc::new(Link::default());
         let context = LinkContext(Arc::clone(&link));
         let outgoing = Arc::new(Outgoing::new(config.producer()?, Arc::clone(&link))?);
-        let reader = BaseConsumer::from_config_and_context(&config.consumer()?, context.clone())?;
-        let client = Arc::new(BaseConsumer::from_config_and_context(&config.consumer()?, context)?);
+        let consumer = Arc::new(BaseConsumer::from_config_and_context(&config.consumer()?, context)?);
         if !config.plaintext() {
             tracing::warn!(
                 "ids of topics cannot be read over an encrypted or authenticated connection: a topic of replies that is \
@@ -98,16 +97,16 @@ impl KafkaCourier {
             places: Arc::new(Semaphore::new(BATCHES as usize)),
             findings: Arc::clone(&findings),
             wanted: Arc::default(),
-            reader: Mutex::new(Some(reader)),
+            consumer: Mutex::new(Some(Arc::clone(&consumer))),
             over: over.clone().drop_guard(),
         });
-        tokio::spawn(Watch { config, link, findings, outgoing, book, client }.run(over));
+        tokio::spawn(Watch { config, link, findings, outgoing, book, consumer }.run(over));
         Ok(courier)
     }
 
     /// Begins to read replies, for the shards assigned so far and later. To be called once; needs a runtime around it.
     pub fn connect(&self, inlet: Arc<dyn Inlet>) {
-        let Some(consumer) = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(consumer) = self.consumer.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             tracing::error!("the Kafka courier has its inlet already; the second is not used");
             return;
         };

@@ -210,11 +210,11 @@ async fn settle(
         return differs("it was deleted and made anew".to_owned(), "amends bus ensure --adopt");
     }
     if *known != row {
-        if replies {
+        if replies && known.partitions != row.partitions {
             let why = format!("it has {} partitions, not {}", row.partitions, known.partitions);
             return differs(why, "amends bus ensure --adopt");
         }
-        // More partitions of any other topic lose nothing, nor does an id that was not known so far.
+        // More partitions of any other topic lose nothing, nor does an id that could not be read so far.
         book.replace_topic(&row, false).await?;
     }
     Ok(TopicState::Unchanged)

@@ -127,8 +127,8 @@ pub(super) struct Watch {
     pub(super) findings: Arc<Findings>,
     pub(super) outgoing: Arc<Outgoing>,
     pub(super) book: Arc<dyn TopicBook>,
-    /// For questions only.
-    pub(super) client: Arc<BaseConsumer<LinkContext>>,
+    /// The one that reads: another would need somebody to poll it.
+    pub(super) consumer: Arc<BaseConsumer<LinkContext>>,
 }
 
 impl Watch {
@@ -140,10 +140,9 @@ impl Watch {
     async fn check_on(&self) {
         loop {
             if self.link.is_broken() {
-                self.outgoing.mend().await;
-            } else if self.check().await {
-                self.outgoing.healthy();
+                self.outgoing.mend();
             }
+            self.check().await;
             let settled = self.findings.settled() && !self.link.is_down() && !self.link.is_broken();
             let wait = if settled { CHECK_EVERY } else { RECHECK_EVERY };
             if tokio::time::timeout(wait, self.link.wake.notified()).await.is_ok() {
@@ -152,8 +151,8 @@ impl Watch {
         }
     }
 
-    /// Checks everything once; false if the broker or the database has not answered.
-    async fn check(&self) -> bool {
+    /// Checks everything once. What the broker or the database does not answer stays as it was.
+    async fn check(&self) {
         let (question, positions) = {
             let state = self.findings.state();
             (state.asked, state.positions.clone())
@@ -162,7 +161,7 @@ impl Watch {
             Ok(facts) => facts,
             Err(why) => {
                 self.link.confirm_down(why);
-                return false;
+                return;
             }
         };
         self.link.reached();
@@ -171,7 +170,7 @@ impl Watch {
             Ok(trouble) => trouble,
             Err(error) => {
                 tracing::debug!(%error, "the broker's topics are not compared, since the database does not answer");
-                return false;
+                return;
             }
         };
         let ranges = match trouble {
@@ -181,18 +180,17 @@ impl Watch {
                 Ok(ranges) => Some(ranges),
                 Err(error) => {
                     tracing::debug!(%error, "the bounds of the log of replies are not known");
-                    return false;
+                    return;
                 }
             },
         };
         self.findings.found(question, trouble, ranges);
-        true
     }
 
     async fn ask_broker(&self) -> Result<Facts, String> {
         let commands = self.config.participants.keys().map(|participant| self.config.commands_topic(participant));
         let names: Vec<String> = commands.chain([self.config.replies_topic()]).collect();
-        let (config, client) = (self.config.clone(), Arc::clone(&self.client));
+        let (config, client) = (self.config.clone(), Arc::clone(&self.consumer));
         let asked = tokio::task::spawn_blocking(move || facts(&config, client.client(), &names));
         asked.await.map_err(|error| error.to_string())?
     }
@@ -241,7 +239,7 @@ impl Watch {
 
     /// Which of the shards would read outside of what the log holds.
     async fn ranges(&self, positions: BTreeMap<u16, i64>) -> Result<BTreeMap<u16, String>, String> {
-        let (client, topic) = (Arc::clone(&self.client), self.config.replies_topic());
+        let (client, topic) = (Arc::clone(&self.consumer), self.config.replies_topic());
         let asked = tokio::task::spawn_blocking(move || {
             let low = bounds(&client, &topic, positions.keys(), Offset::Beginning)?;
             let high = bounds(&client, &topic, positions.keys(), Offset::End)?;

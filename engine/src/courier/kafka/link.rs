@@ -18,6 +18,7 @@ pub(super) struct Link {
     down: AtomicBool,
     broken: AtomicBool,
     troubled: AtomicBool,
+    delivered: AtomicBool,
     undelivered: AtomicU64,
     state: Mutex<State>,
     /// Told when a check is wanted.
@@ -96,6 +97,17 @@ impl Link {
         }
         self.troubled.store(!topics.is_empty(), Ordering::Release);
         state.topics = topics;
+    }
+
+    /// A record was delivered. Cheap: said for each.
+    pub(super) fn delivered(&self) {
+        self.delivered.store(true, Ordering::Relaxed);
+        self.reached();
+    }
+
+    /// Whether one was since this was asked last.
+    pub(super) fn take_delivered(&self) -> bool {
+        self.delivered.swap(false, Ordering::Relaxed)
     }
 
     /// A record was not delivered.

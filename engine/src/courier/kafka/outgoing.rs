@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amends_core::SagaId;
 use rdkafka::ClientContext;
@@ -23,7 +23,7 @@ const FULL_TRIES: u32 = 100;
 /// Records put in the queue before other tasks of the thread get their turn: about a millisecond.
 const YIELD_EVERY: usize = 256;
 
-/// First and longest wait before a producer that failed for good is made anew.
+/// First and longest time between two producers, as long as none has delivered anything.
 const REBUILD_WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// A record on its way out.
@@ -71,7 +71,19 @@ pub(super) struct Outgoing {
     config: ClientConfig,
     link: Arc<Link>,
     producer: RwLock<Option<Arc<Sender>>>,
-    rebuild_wait: Mutex<Duration>,
+    pause: Mutex<Pause>,
+}
+
+/// Keeps producers that fail at once from following one another without end.
+struct Pause {
+    until: Option<Instant>,
+    length: Duration,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self { until: None, length: REBUILD_WAIT.0 }
+    }
 }
 
 type Sender = ThreadedProducer<Context>;
@@ -80,7 +92,7 @@ impl Outgoing {
     pub(super) fn new(config: ClientConfig, link: Arc<Link>) -> Result<Self, KafkaError> {
         let producer = Sender::from_config_and_context(&config, Context(LinkContext(link.clone())))?;
         let producer = RwLock::new(Some(Arc::new(producer)));
-        Ok(Self { config, link, producer, rebuild_wait: Mutex::new(REBUILD_WAIT.0) })
+        Ok(Self { config, link, producer, pause: Mutex::default() })
     }
 
     /// Puts records in the queue, in their order. What the library refuses ends the batch; what came before is on its
@@ -132,14 +144,18 @@ impl Outgoing {
         enqueued.and(batch.delivered().await)
     }
 
-    /// Makes a producer that failed for good anew. What waited in the old one is reported as not delivered.
-    pub(super) async fn mend(&self) {
-        let wait = {
-            let mut wait = self.rebuild_wait.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = (*wait * 2).min(REBUILD_WAIT.1);
-            std::mem::replace(&mut *wait, next)
-        };
-        tokio::time::sleep(wait).await;
+    /// Makes a producer that failed for good anew, if it is time. What waited in the old one is reported as not
+    /// delivered. To be called from time to time until it has succeeded.
+    pub(super) fn mend(&self) {
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.link.take_delivered() {
+            *pause = Pause::default();
+        }
+        if pause.until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        pause.until = Some(Instant::now() + pause.length);
+        pause.length = (pause.length * 2).min(REBUILD_WAIT.1);
         match Sender::from_config_and_context(&self.config, Context(LinkContext(self.link.clone()))) {
             Ok(fresh) => {
                 self.replace(Some(Arc::new(fresh)));
@@ -147,11 +163,6 @@ impl Outgoing {
             }
             Err(error) => tracing::error!(%error, "the Kafka producer cannot be made anew; trying again"),
         }
-    }
-
-    /// The producer has been of use since: the next failure is handled at once again.
-    pub(super) fn healthy(&self) {
-        *self.rebuild_wait.lock().unwrap_or_else(PoisonError::into_inner) = REBUILD_WAIT.0;
     }
 
     /// Waits until what was enqueued is delivered, at most for a while. Blocks.
@@ -264,7 +275,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Arc<Batch>) {
         match result {
             Ok(_) => {
-                self.0.0.reached();
+                self.0.0.delivered();
                 batch.report(None);
             }
             Err((error, _)) => {

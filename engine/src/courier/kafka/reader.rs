@@ -75,7 +75,7 @@ impl Wanted {
 
 /// The thread's state.
 pub(super) struct Reader {
-    pub(super) consumer: BaseConsumer<LinkContext>,
+    pub(super) consumer: Arc<BaseConsumer<LinkContext>>,
     pub(super) topic: String,
     pub(super) shards: u16,
     pub(super) wanted: Arc<Wanted>,
@@ -258,6 +258,7 @@ impl Reader {
         }
         for (shard, run) in runs {
             if let Some(partition) = partitions.get_mut(&shard) {
+                debug_assert!(partition.waiting.is_empty(), "a paused partition brings nothing");
                 partition.waiting.push_back(Handover::Run(run));
                 partition.push();
             }
