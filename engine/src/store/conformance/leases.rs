@@ -178,7 +178,7 @@ pub(super) async fn an_engine_may_move_and_come_back(subject: &impl Subject) {
     store.heartbeat(&owner(1), LONG).await.expect("a beat");
     let moved = Owner { address: "10.9.9.9:7400".to_owned(), ..owner(1) };
     let cluster = store.heartbeat(&moved, LONG).await.expect("a beat");
-    assert_eq!(cluster.engines, [moved.clone()]);
+    assert_eq!(cluster.engines, std::slice::from_ref(&moved));
     store.leave(&moved).await.expect("a farewell");
     store.leave(&moved).await.expect("a second one");
     let cluster = store.heartbeat(&owner(2), LONG).await.expect("a beat");
