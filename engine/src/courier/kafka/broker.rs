@@ -27,6 +27,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest answer taken: some ten thousand partitions.
 const LONGEST_ANSWER: usize = 8 << 20;
 
+/// Where brokers listen unless somebody says otherwise.
+const DEFAULT_PORT: u16 = 9092;
+
 /// The broker's code for a topic that is not there.
 const UNKNOWN_TOPIC: i16 = 3;
 
@@ -70,9 +73,7 @@ fn ask_plainly(bootstrap: &str, names: &[String]) -> Result<Facts, String> {
 
 fn ask_server(server: &str, names: &[String]) -> Result<Facts, String> {
     let words = |error: std::io::Error| error.to_string();
-    let server = server.rsplit_once("//").map_or(server, |(_, address)| address);
-    let address = server.to_socket_addrs().map_err(words)?.next().ok_or("has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(words)?;
+    let mut stream = connect(server).map_err(words)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(words)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(words)?;
     stream.write_all(&question(names)?).map_err(words)?;
@@ -85,6 +86,27 @@ fn ask_server(server: &str, names: &[String]) -> Result<Facts, String> {
     let mut answer = vec![0; length];
     stream.read_exact(&mut answer).map_err(words)?;
     read_answer(answer.into())
+}
+
+/// Connects to whichever of a server's addresses takes it: a name may stand for one of each family.
+fn connect(server: &str) -> std::io::Result<TcpStream> {
+    let mut failed = std::io::Error::other("has no address");
+    for address in address(server).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// A bootstrap server as the client library reads it: the protocol may stand before it, and the port may be left out.
+fn address(server: &str) -> String {
+    let server = server.rsplit_once("//").map_or(server, |(_, address)| address);
+    match server.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => server.to_owned(),
+        _ => format!("{server}:{DEFAULT_PORT}"),
+    }
 }
 
 /// The request as it goes over the wire, behind its length.
@@ -154,6 +176,15 @@ fn count(length: usize) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_are_read_as_the_library_reads_them() {
+        for (given, meant) in
+            [("kafka-1:19092", "kafka-1:19092"), ("kafka-1", "kafka-1:9092"), ("PLAINTEXT://[::1]:7", "[::1]:7")]
+        {
+            assert_eq!(address(given), meant);
+        }
+    }
 
     #[test]
     fn what_is_no_answer_is_an_error_and_no_panic() {
