@@ -1,7 +1,7 @@
 //! How fast a store commits, how much it writes, and what it costs.
 //!
 //! ```text
-//! cargo run --release -p amends-engine --example store_rate [FOLDER]
+//! cargo run --release -p amends-engine --example store_rate [FOLDER [TRANSITIONS]...]
 //! cargo run --release -p amends-engine --features postgres --example store_rate postgres://user@host/database
 //! ```
 //!
@@ -25,7 +25,7 @@ const IN_FLIGHT: usize = 256;
 const TRANSITIONS: u64 = 5;
 const SECONDS: u64 = 5;
 
-/// Whether clients give keys, and transitions a commit.
+/// Whether clients give keys, and transitions a commit, if nobody asks for others.
 const RUNS: [(bool, usize); 5] = [(false, 256), (true, 256), (false, 128), (false, 16), (false, 1)];
 
 type Failure = Box<dyn std::error::Error>;
@@ -50,7 +50,9 @@ struct Used {
 fn main() -> Result<(), Failure> {
     let place = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    for (keyed, size) in RUNS {
+    let sizes = std::env::args().skip(2).map(|size| size.parse()).collect::<Result<Vec<usize>, _>>()?;
+    let asked = sizes.into_iter().map(|size| (false, size)).collect::<Vec<_>>();
+    for (keyed, size) in if asked.is_empty() { RUNS.to_vec() } else { asked } {
         if place.starts_with("postgres") {
             runtime.block_on(on_postgres(&place, keyed, size))?;
         } else {

@@ -62,8 +62,9 @@ CREATE INDEX sagas_unfinished ON sagas (started_at, number, shard)
 -- What people look for among the finished.
 CREATE INDEX sagas_troubled ON sagas (started_at, number) WHERE status = 'compensated' OR error_code IS NOT NULL;
 
--- I4: terminal is absorbing.
-CREATE TRIGGER sagas_terminal BEFORE UPDATE OF status ON sagas FOR EACH ROW
+-- I4: terminal is absorbing. AFTER, here and wherever rows are looked at: a trigger BEFORE locks its row, and the log
+-- keeps every lock.
+CREATE TRIGGER sagas_terminal AFTER UPDATE OF status ON sagas FOR EACH ROW
 WHEN (OLD.status IN ('completed', 'compensated') AND NEW.status <> OLD.status)
 EXECUTE FUNCTION refuse_statement('a saga that has ended stays as it is');
 

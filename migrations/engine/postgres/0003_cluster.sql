@@ -25,7 +25,7 @@ ALTER TABLE dead_letters ALTER COLUMN operation DROP NOT NULL;
 
 -- I22, I27: epochs and marks only go up. The one exception is a topic of replies that was made anew: its offsets begin
 -- at 0 again, and every owner is fenced by a new epoch in the same statement.
-CREATE TRIGGER shards_only_up BEFORE UPDATE ON shards FOR EACH ROW
+CREATE TRIGGER shards_only_up AFTER UPDATE ON shards FOR EACH ROW
 WHEN (NEW.epoch < OLD.epoch OR NEW.journal_head < OLD.journal_head OR NEW.published_head < OLD.published_head
       OR (NEW.reply_cursor < OLD.reply_cursor AND NOT (NEW.reply_cursor = 0 AND NEW.epoch > OLD.epoch)))
 EXECUTE FUNCTION refuse_statement('the epoch and the marks of a shard only go up');

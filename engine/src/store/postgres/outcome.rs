@@ -74,16 +74,16 @@ async fn attempt(mut session: Session<'_>, batch: &Batch) -> Outcome {
         Ok(Err(error)) => error,
         Err(_) => return Outcome::Unknown(StoreError::Unavailable("it does not answer".to_owned())),
     };
-    if is_unknown(&error) {
-        let error = store_error(error);
-        let _ = session.settle::<()>(Err(StoreError::Unavailable(String::new())));
-        return Outcome::Unknown(error);
-    }
-    let again = is_to_be_repeated(&error);
+    let (unknown, again) = (is_unknown(&error), is_to_be_repeated(&error));
     let error = store_error(error);
-    // The server's own word: the connection is fine, and nothing is left of the statement.
-    let _ = session.settle(Ok(()));
-    if again { Outcome::Again(error) } else { Outcome::Known(Err(error)) }
+    // What the server itself says leaves a connection that can be used; unless it cannot write, then another may.
+    let kept = if unknown { Err(StoreError::Unavailable(String::new())) } else { Err(error.clone()) };
+    let _ = session.settle::<()>(kept);
+    match error {
+        error if unknown => Outcome::Unknown(error),
+        error if again => Outcome::Again(error),
+        error => Outcome::Known(Err(error)),
+    }
 }
 
 /// Asks whether a batch was committed, waiting for it if it still is being. False: it was not, and may be sent again.

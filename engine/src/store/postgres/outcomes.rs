@@ -165,12 +165,6 @@ impl Remote {
         Batch { shards, journal: vec![journal], started: vec![row], ..Batch::default() }
     }
 
-    /// Moves the cursor only.
-    fn cursor(&self, reply_cursor: i64) -> Arc<Batch> {
-        let shards = vec![ShardMark { journal_head: 2, reply_cursor, ..mark(&self.lease) }];
-        Arc::new(Batch { shards, ..Batch::default() })
-    }
-
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.store.commit(batch.into()).await
     }
@@ -256,8 +250,20 @@ async fn a_try_that_comes_late_changes_nothing() {
     remote.commit(remote.batch(1, 3)).await.unwrap();
     remote.commit(remote.batch(2, 4)).await.unwrap();
     let answer = remote.line.deliver().await;
-    assert!(answer.contains("23001") && answer.contains("only go up"), "{answer}");
+    assert!(answer.contains("journal_pkey"), "its positions are taken: {answer}");
     assert_eq!(remote.added().await, [2, 2, 2]);
+
+    let mut letter = letter(1, 5);
+    letter.record = "x".repeat(LARGE);
+    let moved = |cursor| ShardMark { journal_head: 4, reply_cursor: cursor, ..mark(&remote.lease) };
+    let batch = |cursor| Batch { shards: vec![moved(cursor)], dead_letters: vec![letter.clone()], ..Batch::default() };
+    remote.commit(batch(6)).await.unwrap();
+    remote.line.have(Fault::Delay);
+    remote.commit(batch(7)).await.unwrap();
+    remote.commit(Batch { shards: vec![moved(9)], ..Batch::default() }).await.unwrap();
+    let answer = remote.line.deliver().await;
+    assert!(answer.contains("only go up"), "it would take the cursor back: {answer}");
+    assert_eq!(remote.specimen.store.shards().await.unwrap()[0].reply_cursor, 9);
 }
 
 #[tokio::test]
@@ -279,7 +285,7 @@ async fn what_moves_no_journal_is_made_again() {
     let remote = Remote::new().await;
     for fault in [Fault::LoseReply, Fault::LoseRequest] {
         remote.line.have(fault);
-        let shards = remote.cursor(7).shards.clone();
+        let shards = vec![ShardMark { journal_head: 2, reply_cursor: 7, ..mark(&remote.lease) }];
         let mut letter = letter(1, 5);
         letter.record = "x".repeat(LARGE);
         remote.commit(Batch { shards, dead_letters: vec![letter], ..Batch::default() }).await.unwrap();

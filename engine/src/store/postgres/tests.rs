@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amends_core::Millis;
+use amends_core::{Millis, Shard, Status, Timestamp};
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::session::{IDLE_IN_TRANSACTION, LOCK};
 use super::{OpenError, PostgresOptions, PostgresStore};
+use crate::store::conformance::fixture::{self, Scribe};
 use crate::store::conformance::{self, Subject};
-use crate::store::{Archive, Batch, Store, StoreError};
+use crate::store::{Archive, AuditEntry, Batch, Leases, SagaFilter, Store, StoreError, TopicBook, TopicRow};
 
 /// A place of its own on the server of `AMENDS_STORE`: a schema, dropped at the end.
 pub(in crate::store) struct Place {
@@ -210,4 +211,59 @@ async fn a_query_whose_caller_goes_away_costs_no_connection() {
         let _ = tokio::time::timeout(Duration::from_micros(200), query).await;
     }
     assert_eq!(store.shards().await.unwrap().len(), 4);
+}
+
+/// The grants of docs/operations.md.
+const GRANTS: &str = "
+GRANT SELECT ON ALL TABLES IN SCHEMA place TO engine;
+GRANT INSERT ON sagas, journal, dead_letters, audit, definitions, topics, engines TO engine;
+GRANT UPDATE ON shards, sagas, topics, engines TO engine;
+GRANT DELETE ON engines TO engine;
+GRANT USAGE ON SEQUENCE saga_numbers TO engine;";
+
+#[tokio::test]
+async fn an_engine_needs_no_more_than_the_manual_grants_it() {
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    for grant in GRANTS.lines().filter(|line| !line.is_empty()) {
+        let grant = grant.replace("SCHEMA place", "SCHEMA public").replace("TO engine", "TO amends_engine");
+        assert!(manual.contains(&grant), "{grant}");
+    }
+    let specimen = Specimen::new().await;
+    let (place, schema) = (&specimen.place, &specimen.place.schema);
+    let role = format!("{schema}_engine");
+    let grants =
+        GRANTS.replace("SCHEMA place", &format!("SCHEMA {schema}")).replace("TO engine", &format!("TO {role}"));
+    place.sql(&format!("CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}; {grants}")).await.unwrap();
+    let url = format!("{}&options[role]={role}", place.url);
+    let result = tokio::spawn(async move { act_as_an_engine(&url).await }).await;
+    specimen.store.close();
+    place.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    result.unwrap();
+}
+
+async fn act_as_an_engine(url: &str) {
+    let store = PostgresStore::connect(url, PostgresOptions::default()).await.unwrap();
+    store.heartbeat(&fixture::owner(1), Millis(60_000)).await.unwrap();
+    let mut scribe = Scribe::new(&store).await;
+    scribe.start(&fixture::saga(1, 0, 5));
+    scribe.commit().await.unwrap();
+    let parked = fixture::state(fixture::id(1), Status::Parked, 6);
+    scribe.change(&fixture::saga(1, 0, 5), 2, fixture::PAID, parked);
+    scribe.batch.dead_letters.push(fixture::letter(1, 6));
+    let (who, action, reason) = ("ops".to_owned(), "retry".to_owned(), String::new());
+    let entry = AuditEntry { saga_id: fixture::id(1), seq: 2, at: Timestamp(6), who, action, reason };
+    scribe.batch.audit.push(entry);
+    scribe.commit().await.unwrap();
+    assert_eq!(store.saga(fixture::id(1)).await.unwrap().unwrap().journal.len(), 2);
+    assert_eq!(fixture::list(&store, SagaFilter::default()).await.total, 1);
+    assert!(store.recover(Shard(0)).await.unwrap().is_empty());
+    let topic = TopicRow { name: "replies".to_owned(), topic_id: Uuid::nil(), partitions: 4 };
+    store.record_topic(&topic).await.unwrap();
+    store.replace_topic(&topic, true).await.unwrap();
+    store.leave(&fixture::owner(1)).await.unwrap();
+    let mut session = store.0.writers.take().await.unwrap();
+    for forbidden in ["UPDATE journal SET at = 0", "DELETE FROM sagas", "DELETE FROM shards", "TRUNCATE journal"] {
+        let error = sqlx::raw_sql(forbidden).execute(session.connection()).await.unwrap_err().to_string();
+        assert!(error.contains("permission denied"), "{forbidden}: {error}");
+    }
 }
