@@ -1,16 +1,20 @@
 //! A participant that is not there, dies, or answers with errors of gRPC's own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use amends_core::{Command, Millis, Outcome};
+use amends_core::{Command, Epoch, Millis, Outcome, Reply, Shard};
+use async_trait::async_trait;
 use rstest::rstest;
 use tonic::Code;
 
 use super::far_end::{Answer, FarEnd, done};
-use super::{Pair, command, commands};
-use crate::courier::Courier;
-use crate::courier::grpc::GrpcLimits;
+use super::{Pair, command, commands, target};
+use crate::courier::conformance::Kept;
+use crate::courier::grpc::{GrpcCourier, GrpcLimits};
+use crate::courier::{Courier, Inlet, Records};
 use crate::shard::now;
 
 #[rstest]
@@ -162,5 +166,38 @@ async fn a_shutdown_gives_up_what_is_under_way(#[values(true, false)] streams: b
     pair.courier.send(commands(10)).await.unwrap();
     pair.far_end.received(10).await;
     tokio::time::timeout(Duration::from_secs(2), pair.courier.shutdown()).await.expect("at once");
-    assert_eq!(std::sync::Arc::strong_count(&pair.inlet), 1, "the engine is let go");
+    assert_eq!(Arc::strong_count(&pair.inlet), 1, "the engine is let go");
+}
+
+/// An inlet that panics once, as the transport does at some malformed answers.
+#[derive(Default)]
+struct Panics(AtomicBool, Kept);
+
+#[async_trait]
+impl Inlet for Panics {
+    async fn replies(&self, replies: Vec<Reply>) {
+        assert!(self.0.swap(true, Ordering::SeqCst), "as planned");
+        self.1.replies(replies).await;
+    }
+
+    async fn records(&self, _: Records) {}
+
+    async fn halt(&self, _: Shard, _: Epoch, _: Option<String>) {}
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_link_that_panics_begins_anew(#[values(true, false)] streams: bool) {
+    let far_end = FarEnd::start(streams).await;
+    let courier = GrpcCourier::start(vec![target(far_end.url(), GrpcLimits::default())]).unwrap();
+    let inlet = Arc::new(Panics::default());
+    courier.connect(inlet.clone());
+    for number in 0..1_000 {
+        courier.send(vec![command(number)]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if !inlet.1.replies.lock().await.is_empty() && !courier.holds("suite") {
+            return;
+        }
+    }
+    panic!("the link is dead");
 }
