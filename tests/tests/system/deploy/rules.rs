@@ -132,11 +132,8 @@ fn addresses(compose: &Compose, name: &str, service: &Service) -> Vec<String> {
         };
         match variable.as_str() {
             "AMENDS_LISTEN" => {}
-            "AMENDS_ADVERTISE" => {
-                if host != name || Some(port) != service.http_port() {
-                    wrong.push(format!("advertises {value}, which is not where it is"));
-                }
-            }
+            "AMENDS_ADVERTISE" if host == name && Some(port) == service.http_port() => {}
+            "AMENDS_ADVERTISE" => wrong.push(format!("advertises {value}, which is not where it is")),
             _ if !compose.services.get(host).is_some_and(|other| listens(other, port)) => {
                 wrong.push(format!("{variable}: nobody listens at {host}:{port} for others here"));
             }

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -61,7 +62,8 @@ impl Installation {
     /// Starts all but Python.
     pub(super) async fn start(transport: Transport) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let name = format!("python_{}", uuid::Uuid::new_v4().simple());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right");
+        let name = format!("python_{}_{}", std::process::id(), now.as_nanos());
         let store = make_database(&name).await;
         let [engine, worker, reads, python_port] = [(); 4].map(|()| free_port());
         let at = |port: u16| format!("127.0.0.1:{port}");
@@ -107,10 +109,10 @@ impl Installation {
 
     async fn ready(&self, http: &Client) {
         let what = format!("{} becomes ready; in {}: {:?}", http.server(), self.folder.path().display(), self.logs());
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         while !http.send(&Call::get("/readyz")).await.is_ok_and(|answer| answer.status.is_success()) {
             assert!(started.elapsed() < SOON, "{what}\n{}\n{}", self.log("engine"), self.log("worker"));
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
