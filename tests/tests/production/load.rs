@@ -42,7 +42,7 @@ pub(crate) struct Load {
 struct Shared {
     urls: Vec<String>,
     http: reqwest::Client,
-    /// Time between two orders; none: as fast as the clients can.
+    /// Time between two orders; without one each client waits for the end of its order before it sends the next.
     pace: Option<Duration>,
     begun: Instant,
     random: Mutex<(usize, Random)>,
@@ -55,7 +55,7 @@ struct Shared {
 }
 
 impl Load {
-    /// Begins with order `first`, so many a second; as many as possible without a rate.
+    /// Begins with order `first`, so many a second; without a rate, as many as can be finished.
     pub(crate) fn start(cluster: &Cluster, first: usize, per_second: Option<u32>, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             urls: cluster.engines.iter().map(Member::url).collect(),
@@ -145,7 +145,8 @@ async fn client(shared: Arc<Shared>, first: usize) {
 impl Shared {
     async fn submit(&self, plan: &Plan) -> Option<String> {
         let order = |url: &str| {
-            let request = self.http.post(format!("{url}/orders")).header("content-type", "application/json");
+            let wait = self.pace.is_none();
+            let request = self.http.post(format!("{url}/orders?wait={wait}")).header("content-type", "application/json");
             request.header("idempotency-key", &plan.key).body(plan.body.clone())
         };
         let answer = self.insist(plan.number, &format!("order {}", plan.number), order, &[StatusCode::CREATED]).await?;
