@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -110,6 +110,13 @@ impl Bus {
             gone.iter().all(|topic| !left.contains_key(topic)).then_some(())
         })
         .await;
+    }
+
+    /// Makes a topic, as somebody would who does not know what it is for.
+    pub(crate) async fn create(&self, topic: &str, partitions: i32) {
+        let wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let results = self.admin().create_topics(&[wanted], &AdminOptions::new()).await.expect("an answer");
+        results.into_iter().for_each(|result| drop(result.expect("the topic is made")));
     }
 
     /// Gives a topic more partitions.

@@ -146,7 +146,8 @@ impl Shared {
     async fn submit(&self, plan: &Plan) -> Option<String> {
         let order = |url: &str| {
             let wait = self.pace.is_none();
-            let request = self.http.post(format!("{url}/orders?wait={wait}")).header("content-type", "application/json");
+            let request =
+                self.http.post(format!("{url}/orders?wait={wait}")).header("content-type", "application/json");
             request.header("idempotency-key", &plan.key).body(plan.body.clone())
         };
         let answer = self.insist(plan.number, &format!("order {}", plan.number), order, &[StatusCode::CREATED]).await?;

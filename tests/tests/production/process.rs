@@ -145,5 +145,6 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut
 /// Tells who looks on.
 #[allow(clippy::print_stderr, reason = "shown with a failure, and with --nocapture")]
 pub(crate) fn say(text: &str) {
-    eprintln!("production: {text}");
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    eprintln!("production, {:>5.1} s: {text}", BEGUN.get_or_init(Instant::now).elapsed().as_secs_f64());
 }

@@ -77,7 +77,10 @@ async fn a_log_that_is_not_whole_halts_its_shards_until_an_operator_decides() {
     cluster.bus.delete(&|topic| topic == replies).await;
     stands_still(&cluster, "does not exist", "amends bus ensure").await;
     let before = cursors(&cluster).await;
-    cluster.operator(&["bus", "ensure"]).await;
+    let refused = cluster.attempt(&["bus", "ensure"]).await.expect_err("what the topic held is lost");
+    assert!(refused.contains("--adopt"), "amends bus ensure names no remedy: {refused}");
+    // Somebody makes one of the same name.
+    cluster.bus.create(&replies, SHARDS).await;
     stands_still(&cluster, "was deleted and made anew", "amends bus ensure --adopt").await;
     assert_eq!(cursors(&cluster).await, before, "records were skipped silently");
     cluster.operator(&["bus", "ensure", "--adopt"]).await;
