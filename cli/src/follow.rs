@@ -1,10 +1,11 @@
 //! Follows one saga until nothing more will happen by itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amends_proto::amends::v1::{GetSagaRequest, Saga, SagaStatus, WatchSagaRequest};
 use futures::{Stream, StreamExt as _};
 
+use crate::args::Global;
 use crate::client::{Client, Doing};
 use crate::error::{CliError, Exit};
 use crate::filter::shell_word;
@@ -59,6 +60,11 @@ pub(crate) async fn until_settled(
     };
     spinner.finish_and_clear();
     result.unwrap_or_else(|_| Err(left_alone(id, &last.as_ref().map(sentence).unwrap_or_default())))
+}
+
+/// What is left of `--timeout` for a command that has been waiting already.
+pub(crate) fn left(global: &Global, began: Instant) -> Option<Duration> {
+    global.timeout.map(|limit| limit.saturating_sub(began.elapsed()))
 }
 
 /// Whether nothing more will happen by itself.

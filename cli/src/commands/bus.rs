@@ -3,7 +3,7 @@
 use amends_core::record::header;
 use amends_engine::courier::SourceRecord;
 use amends_engine::courier::kafka::KafkaConfig;
-use amends_engine::courier::kafka::admin::{EnsureOptions, TopicReport, TopicState};
+use amends_engine::courier::kafka::admin::{BusError, EnsureOptions, TopicReport, TopicState};
 use amends_engine::courier::kafka::tail::{self, TailFrom, TopicStatus};
 use amends_engine::store::Storage;
 use clap::{Args, Subcommand};
@@ -238,12 +238,17 @@ async fn tail(args: TailArgs) -> Result<(), CliError> {
     let settings = config::load(&args.config, Flags::default().set("bus.url", "--bus", args.bus.as_ref()))?.settings;
     let config = bus::config(&settings, 1, installed::participants())?;
     let from = if args.from_beginning { TailFrom::Beginning } else { TailFrom::End(LAST) };
-    let records = tail::tail(&config, &args.topic, from, args.follow).await;
-    let records = records.map_err(|error| bus::unusable(&config, &error))?;
+    let unusable = |error: BusError| bus::unusable(&config, &error);
+    let found = tail::topics(&config, std::slice::from_ref(&args.topic)).await.map_err(unusable)?;
+    if found.iter().all(|topic| topic.partitions.is_empty()) {
+        return Err(CliError::new(Exit::NotFound, format!("there is no topic {}", format::clean(&args.topic)))
+            .next("amends bus topics"));
+    }
+    let records = tail::tail(&config, &args.topic, from, args.follow).await.map_err(unusable)?;
     let mut records =
         std::pin::pin!(records.take(usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)));
     while let Some(record) = records.next().await {
-        let record = record.map_err(|error| bus::unusable(&config, &error))?;
+        let record = record.map_err(unusable)?;
         terminal::out(&format!("{}\n", record_json(&record)))?;
     }
     Ok(())

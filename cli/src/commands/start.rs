@@ -1,6 +1,6 @@
 //! `amends start`
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amends_proto::amends::v1::{Saga, StartSagaRequest, StartSagaResponse};
 use clap::Args;
@@ -10,6 +10,7 @@ use crate::args::{Global, OutputFormat, WriteArgs};
 use crate::client::{Client, Doing};
 use crate::error::{CliError, Exit};
 use crate::filter::shell_word;
+use crate::follow::left;
 use crate::output::{json, terminal};
 use crate::{follow, payload};
 
@@ -54,7 +55,7 @@ pub(crate) async fn run(global: &Global, args: StartArgs) -> Result<(), CliError
     let client = Client::connect(global).await?;
     let doing = Doing::write("start", format!("start a saga of type {}", args.saga_type)).among("amends types");
     let doing = if args.key.is_empty() { doing } else { doing.look(format!("amends show {}", handle(&args))) };
-    let spinner = args.wait.then(terminal::spinner);
+    let (spinner, began) = (args.wait.then(terminal::spinner), Instant::now());
     let answer = client.call(&doing, client.sagas().start_saga(client.request(request))).await;
     spinner.iter().for_each(ProgressBar::finish_and_clear);
     let answer = answer?;
@@ -62,7 +63,7 @@ pub(crate) async fn run(global: &Global, args: StartArgs) -> Result<(), CliError
         terminal::note("it existed already: same type, key and input");
     }
     let saga = answer.saga.clone().unwrap_or_default();
-    if args.wait { wait(global, &client, &saga).await } else { print(global, &answer, &saga) }
+    if args.wait { wait(global, &client, &saga, began).await } else { print(global, &answer, &saga) }
 }
 
 fn handle(args: &StartArgs) -> String {
@@ -76,11 +77,11 @@ fn print(global: &Global, answer: &StartSagaResponse, saga: &Saga) -> Result<(),
     }
 }
 
-async fn wait(global: &Global, client: &Client, saga: &Saga) -> Result<(), CliError> {
+async fn wait(global: &Global, client: &Client, saga: &Saga, began: Instant) -> Result<(), CliError> {
     // The engine waits as long as one call may take; only what takes longer is followed.
     let settled = match follow::is_settled(saga) {
         true => saga.clone(),
-        false => follow::until_settled(client, &saga.id, "start", global.timeout).await?,
+        false => follow::until_settled(client, &saga.id, "start", left(global, began)).await?,
     };
     terminal::out(&super::show::draw(global, &settled)?)?;
     follow::verdict(&settled)

@@ -82,5 +82,5 @@ fn settled(status: &str) -> Option<Status> {
 }
 
 fn failed(status: tonic::Status) -> CliError {
-    CliError::new(Exit::Unreachable, "the server did not take an order").why(status.message()).next("amends version")
+    CliError::new(Exit::Unreachable, "the server did not take an order").why(status.message()).next("amends doctor")
 }

@@ -1,5 +1,7 @@
 //! `amends order submit`
 
+use std::time::Instant;
+
 use amends_proto::orders::v1::{Order, SubmitOrderRequest};
 use clap::Args;
 use indicatif::ProgressBar;
@@ -8,6 +10,7 @@ use crate::args::{Global, OutputFormat, WriteArgs};
 use crate::client::{Client, Doing};
 use crate::error::{CliError, Exit};
 use crate::filter::shell_word;
+use crate::follow::left;
 use crate::output::saga::More;
 use crate::output::{View, format, json, saga, terminal};
 use crate::{follow, order_body, payload};
@@ -50,13 +53,13 @@ pub(super) async fn run(global: &Global, args: SubmitArgs) -> Result<(), CliErro
     }
     let client = Client::connect(global).await?;
     let doing = Doing::write("order submit", "submit the order").look(look(&args.key, &request.user_id));
-    let spinner = args.wait.then(terminal::spinner);
+    let (spinner, began) = (args.wait.then(terminal::spinner), Instant::now());
     let request = SubmitOrderRequest { wait: args.wait, ..request };
     let order = client.call(&doing, client.orders().submit_order(client.request(request))).await;
     spinner.iter().for_each(ProgressBar::finish_and_clear);
     let order = order?;
     if args.wait {
-        return wait(global, &client, &order).await;
+        return wait(global, &client, &order, began).await;
     }
     terminal::out(&super::draw(global, &order)?)?;
     if terminal::is_interactive() && matches!(global.output, OutputFormat::Table | OutputFormat::Wide) {
@@ -74,12 +77,12 @@ fn look(key: &str, user_id: &str) -> String {
 }
 
 /// Follows the saga, then prints the order as it is by then.
-async fn wait(global: &Global, client: &Client, submitted: &Order) -> Result<(), CliError> {
+async fn wait(global: &Global, client: &Client, submitted: &Order, began: Instant) -> Result<(), CliError> {
     // The engine waits as long as one call may take; only what takes longer is followed.
     let mut order = submitted.clone();
     let mut settled = follow::get(client, &submitted.saga_id, "order submit").await?;
     if !follow::is_settled(&settled) {
-        settled = follow::until_settled(client, &submitted.saga_id, "order submit", global.timeout).await?;
+        settled = follow::until_settled(client, &submitted.saga_id, "order submit", left(global, began)).await?;
     }
     if order.status == PENDING {
         order = super::fetch(client, &submitted.order_id, "order submit").await?;
