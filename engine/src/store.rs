@@ -6,7 +6,8 @@
 
 mod batch;
 pub mod conformance;
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod differential;
 mod listed;
 #[cfg(feature = "postgres")]

@@ -16,7 +16,7 @@ const ORDERS: usize = 400;
 /// What is done to a copy of the books, and the invariant that is broken by it.
 type Fraud = (&'static str, &'static str, fn(&mut Ledger));
 
-fn saga<'l>(ledger: &'l mut Ledger, wanted: impl Fn(&Record) -> bool) -> &'l mut Record {
+fn saga(ledger: &mut Ledger, wanted: impl Fn(&Record) -> bool) -> &mut Record {
     ledger.sagas.values_mut().find(|saga| wanted(saga)).expect("the mix has such a saga")
 }
 

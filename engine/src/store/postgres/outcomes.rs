@@ -34,11 +34,14 @@ enum Fault {
 /// Smaller messages are not commits: questions whether a connection lives, or what became of a commit.
 const LARGE: usize = 400;
 
+/// A connection that is kept back, with what is to go over it.
+type Late = Arc<Mutex<Option<(TcpStream, Vec<u8>)>>>;
+
 /// A line between the store and its server, on which one fault can be had.
 struct Line {
     port: u16,
     fault: Arc<Mutex<Fault>>,
-    late: Arc<Mutex<Option<(TcpStream, Vec<u8>)>>>,
+    late: Late,
 }
 
 impl Line {
@@ -72,12 +75,7 @@ impl Line {
     }
 }
 
-async fn carry(
-    mut client: TcpStream,
-    mut server: TcpStream,
-    fault: Arc<Mutex<Fault>>,
-    late: Arc<Mutex<Option<(TcpStream, Vec<u8>)>>>,
-) {
+async fn carry(mut client: TcpStream, mut server: TcpStream, fault: Arc<Mutex<Fault>>, late: Late) {
     let (mut up, mut down) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     loop {
         tokio::select! {
