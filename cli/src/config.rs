@@ -131,7 +131,7 @@ pub(crate) fn load(args: &ConfigArgs, flags: Flags) -> Result<Loaded, CliError> 
     load_from(file.as_deref(), std::env::vars_os(), flags)
 }
 
-fn load_from(
+pub(crate) fn load_from(
     file: Option<&Path>,
     environment: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
     flags: Flags,

@@ -276,6 +276,11 @@ pub fn request(engine: &Engine, key: Option<&str>, input: &str) -> StartSaga {
     }
 }
 
+/// The saga that a key names.
+pub fn key_id(key: &str) -> SagaId {
+    SagaId::from_key(&amends_core::SagaType::new("trip").unwrap(), &amends_core::IdempotencyKey::new(key).unwrap())
+}
+
 pub fn reply(command: &Command, outcome: Outcome) -> Reply {
     Reply {
         command_id: command.id,

@@ -68,7 +68,8 @@ mod tests {
     use crate::config::{self, ConfigArgs, Flags};
 
     fn settings(flags: Flags) -> Settings {
-        config::load(&ConfigArgs::default(), flags).expect("good flags").settings
+        // Without what this machine's environment may say.
+        config::load_from(None, std::iter::empty(), flags).expect("good flags").settings
     }
 
     fn flag(flags: Flags, path: &str, value: &str) -> Flags {
