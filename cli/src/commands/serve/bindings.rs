@@ -65,7 +65,7 @@ pub(super) fn unknown<'a>(settings: &'a Settings, known: &BTreeMap<String, BTree
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, ConfigArgs, Flags};
+    use crate::config::{self, Flags};
 
     fn settings(flags: Flags) -> Settings {
         // Without what this machine's environment may say.
