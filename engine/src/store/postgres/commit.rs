@@ -43,6 +43,10 @@ enum Part {
 }
 
 impl Part {
+    const fn bit(self) -> usize {
+        1 << self as usize
+    }
+
     fn is_in(self, batch: &Batch) -> bool {
         match self {
             Self::Numbers => !batch.started.is_empty() || !batch.journal.is_empty(),
@@ -55,36 +59,34 @@ impl Part {
     }
 }
 
-/// One text for every set of parts. Each is prepared when a connection first needs it; a batch needs a handful.
-static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let sets = 0..1_usize << PARTS.len();
-    sets.map(|set| text(|at| set & (1 << at) != 0)).collect()
-});
+/// One text for every set of parts, by the bits of the set. Each is prepared when a connection first needs it, and
+/// batches need a handful.
+static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| (0..1 << PARTS.len()).map(text).collect());
 
-/// Puts the parts together that `has` says.
-fn text(has: impl Fn(usize) -> bool) -> String {
+/// Puts the parts of a set together.
+fn text(set: usize) -> String {
+    let has = |part: Part| set & part.bit() != 0;
     let mut sql = format!("WITH {}", shards::FENCE);
-    for (_, (_, part)) in PARTS.iter().enumerate().filter(|(at, _)| has(*at)) {
+    for (_, part) in PARTS.iter().filter(|(part, _)| has(*part)) {
         sql.push_str(", ");
         sql.push_str(part);
     }
-    let changes = PARTS.iter().position(|(part, _)| *part == Part::Changed).is_some_and(&has);
-    sql.push_str(if changes { sagas::CHECK } else { shards::CHECK });
+    sql.push_str(if has(Part::Changed) { sagas::CHECK } else { shards::CHECK });
     sql
 }
 
 /// Every text that there is, for the tests of their plans.
 #[cfg(test)]
 pub(super) fn every_text() -> impl Iterator<Item = &'static str> {
-    let sets = 0..1_usize << PARTS.len();
-    // A part that refers to the numbers is never without them.
-    sets.filter(|set| set & 0b001 != 0 || set & 0b110 == 0).map(|set| TEXTS[set].as_str())
+    // What refers to the numbers is never without them.
+    let numbered = Part::Started.bit() | Part::Journal.bit();
+    let sets = (0..TEXTS.len()).filter(move |set| set & Part::Numbers.bit() != 0 || set & numbered == 0);
+    sets.map(|set| TEXTS[set].as_str())
 }
 
 /// The statement for a batch.
 pub(super) fn statement(batch: &Batch) -> &'static str {
-    let bits = PARTS.iter().enumerate().map(|(at, (part, _))| usize::from(part.is_in(batch)) << at);
-    &TEXTS[bits.sum::<usize>()]
+    &TEXTS[PARTS.iter().filter(|(part, _)| part.is_in(batch)).map(|(part, _)| part.bit()).sum::<usize>()]
 }
 
 /// Collects the parameters: every column of every part is an array, in the same order for all texts, so that a part's
