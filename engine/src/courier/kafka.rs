@@ -166,9 +166,9 @@ impl KafkaCourier {
 
 #[async_trait]
 impl Courier for KafkaCourier {
-    /// `Ok` means that the producer has them: it is not waited for acknowledgements, so that a lane's batches follow
-    /// one another without a round trip between them. One that is not delivered is counted, makes [`Courier::holds`]
-    /// true if the broker is away, and is sent again by its time-out.
+    /// `Ok` means that the producer has them. Acknowledgements are not waited for, so that no round trip lies between a
+    /// lane's batches: that would allow a few hundred a second, not thousands. One that is not delivered is counted,
+    /// makes [`Courier::holds`] true if the broker is away, and is sent again by its time-out.
     async fn send(&self, commands: Vec<Command>) -> Result<(), CourierError> {
         if commands.is_empty() {
             return Ok(());
