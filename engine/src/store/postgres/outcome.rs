@@ -70,7 +70,7 @@ pub(super) async fn commit(writers: &Sessions, batch: &Batch) -> Result<(), Stor
 async fn attempt(mut session: Session<'_>, batch: &Batch) -> Outcome {
     let sent = tokio::time::timeout(Purpose::Write.patience(), commit::send(session.connection(), batch)).await;
     let error = match sent {
-        Ok(Ok(())) => return Outcome::Known(session.settle(Ok(()))),
+        Ok(Ok(())) => return Outcome::Known(session.settle(Ok(())).await),
         Ok(Err(error)) => error,
         Err(_) => return Outcome::Unknown(StoreError::Unavailable("it does not answer".to_owned())),
     };
@@ -78,7 +78,7 @@ async fn attempt(mut session: Session<'_>, batch: &Batch) -> Outcome {
     let error = store_error(error);
     // What the server itself says leaves a connection that can be used; unless it cannot write, then another may.
     let kept = if unknown { Err(StoreError::Unavailable(String::new())) } else { Err(error.clone()) };
-    let _ = session.settle::<()>(kept);
+    let _ = session.settle::<()>(kept).await;
     match error {
         error if unknown => Outcome::Unknown(error),
         error if again => Outcome::Again(error),

@@ -312,7 +312,7 @@ async fn a_connection_that_the_server_ends_costs_nobody_an_answer() {
     let remote = Remote::new().await;
     let mut writer = remote.store.0.writers.take().await.unwrap();
     let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(writer.connection()).await.unwrap();
-    writer.settle(Ok(())).unwrap();
+    writer.settle(Ok(())).await.unwrap();
     remote.specimen.place.sql(&format!("SELECT pg_terminate_backend({backend})::INT::BIGINT")).await.unwrap();
     remote.commit(remote.batch(1, 3)).await.unwrap();
     assert_eq!(remote.added().await, [1, 1, 1]);

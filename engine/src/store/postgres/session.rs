@@ -171,13 +171,15 @@ impl Session<'_> {
             Ok(answer) => answer.map_err(|error| error.into().0),
             Err(_) => Err(StoreError::Unavailable(format!("it has not answered for {} s", patience.as_secs()))),
         };
-        self.settle(answer)
+        self.settle(answer).await
     }
 
-    /// Gives the connection back, unless the answer says that it is of no use any more.
-    pub(super) fn settle<T>(self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        let Self { connection, sessions, _permit } = self;
-        if matches!(answer, Err(StoreError::Unavailable(_))) {
+    /// Gives the connection back, unless the answer says that it is of no use any more. After an error it waits until the
+    /// server has rolled back: the error itself is sent before that, and others who come at once would find the locks.
+    pub(super) async fn settle<T>(self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let Self { mut connection, sessions, _permit } = self;
+        let lost = matches!(answer, Err(StoreError::Unavailable(_)));
+        if lost || (answer.is_err() && !answers(&mut connection).await) {
             sessions.forget();
         } else {
             let mut idle = sessions.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,6 +187,11 @@ impl Session<'_> {
         }
         answer
     }
+}
+
+/// Whether a connection is ready for the next statement.
+async fn answers(connection: &mut PgConnection) -> bool {
+    tokio::time::timeout(ANSWER, connection.ping()).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// An error of a query, whichever kind it says.
