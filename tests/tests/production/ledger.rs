@@ -1,12 +1,18 @@
 //! All that the databases and the topics hold about a run, side by side: what the judge looks at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::bus::EVENT_TOPICS;
 use crate::cluster::Cluster;
+use crate::database::ShardRow;
 use crate::load::Submitted;
+
+/// How often cursors are read until they are at the ends, and the time between.
+const CURSORS_READ: u32 = 20;
+const BETWEEN_READS: Duration = Duration::from_millis(250);
 
 /// What is stored and what was sent.
 #[derive(Debug, Clone, Default)]
@@ -204,13 +210,27 @@ impl Ledger {
         }
     }
 
+    /// Cursors and ends cannot be read at one moment: an answer to a command that was sent twice may come in between, so
+    /// that they are read again a few times where they differ.
+    async fn read_cursors(&mut self, cluster: &Cluster) {
+        for _ in 0..CURSORS_READ {
+            let ends = cluster.bus.ends(&cluster.bus.replies()).await;
+            let shards = cluster.engine.shards().await;
+            let cursor = |shard: ShardRow| {
+                let end = ends.get(&shard.shard).copied().unwrap_or(-1);
+                (shard.shard, (shard.reply_cursor, end))
+            };
+            self.cursors = shards.into_iter().map(cursor).collect();
+            if self.cursors.values().all(|(cursor, end)| cursor == end) {
+                return;
+            }
+            tokio::time::sleep(BETWEEN_READS).await;
+        }
+    }
+
     async fn read_topics(&mut self, cluster: &Cluster) {
         let bus = &cluster.bus;
-        let ends = bus.ends(&bus.replies()).await;
-        for shard in cluster.engine.shards().await {
-            let end = ends.get(&shard.shard).copied().unwrap_or(-1);
-            self.cursors.insert(shard.shard, (shard.reply_cursor, end));
-        }
+        self.read_cursors(cluster).await;
         let commands = ["order", "payment", "inventory", "notification"];
         let commands = commands.map(|participant| format!("{}{participant}.commands", bus.prefix()));
         for record in bus.read_all(&commands).await {

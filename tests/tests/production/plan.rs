@@ -102,8 +102,6 @@ impl Plan {
     pub(crate) fn allows(&self, completed: bool, cause: Option<&str>) -> bool {
         match cause {
             _ if completed => self.end != End::Compensated,
-            // A participant that was away for longer than a step's attempts last.
-            Some("exhausted") => true,
             Some("cancelled") => self.cancel,
             _ => self.end != End::Completed,
         }
