@@ -48,7 +48,7 @@ async fn main() {
     let courier = GrpcCourier::start(vec![target]).unwrap();
     let (replied, mut replies) = mpsc::unbounded_channel();
     courier.connect(Arc::new(Counting(replied)));
-    while courier.holds("rate") {
+    while courier.holds("rate", Timestamp(0)) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     drive(&courier, &mut replies, calls / 10, in_flight).await;

@@ -11,7 +11,7 @@ pub mod in_process;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
-use amends_core::{Command, DomainEvent, Epoch, Reply, Shard};
+use amends_core::{Command, DomainEvent, Epoch, Reply, Shard, Timestamp};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,10 @@ pub trait Courier: Send + Sync + 'static {
     /// Whom it can reach, as far as it knows, by name.
     fn served(&self) -> Vec<Served>;
 
-    /// Whether commands to a participant are held back at present, since nobody takes them: the clocks of their attempts
-    /// stand still meanwhile. Cheap: asked for every time-out.
-    fn holds(&self, _participant: &str) -> bool {
+    /// Whether a command to a participant, sent at that time, has not reached it yet, as far as is known: it is held back,
+    /// since nobody takes it, or waits to be read. The clock of its attempt stands still meanwhile. Cheap: asked for
+    /// every time-out.
+    fn holds(&self, _participant: &str, _sent: Timestamp) -> bool {
         false
     }
 
@@ -54,7 +55,7 @@ pub struct Served {
     pub target: String,
     /// Commands that it answers to, e.g. `payment.charge`; empty if that is not known.
     pub commands: Vec<String>,
-    /// Why its commands are held back at present, if they are.
+    /// Why its commands do not reach it at present, if they do not.
     pub held: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use amends_core::{Command, DomainEvent, Shard};
+use amends_core::{Command, DomainEvent, Shard, Timestamp};
 use async_trait::async_trait;
 
 use super::{Courier, CourierError, Publisher, Served};
@@ -73,8 +73,8 @@ impl Courier for ByParticipant {
         served
     }
 
-    fn holds(&self, participant: &str) -> bool {
-        self.position(participant).is_some_and(|position| self.couriers[position].holds(participant))
+    fn holds(&self, participant: &str, sent: Timestamp) -> bool {
+        self.position(participant).is_some_and(|position| self.couriers[position].holds(participant, sent))
     }
 
     fn assigned(&self, lease: &Lease) {
@@ -166,7 +166,7 @@ mod tests {
             self.participants.iter().map(served).collect()
         }
 
-        fn holds(&self, participant: &str) -> bool {
+        fn holds(&self, participant: &str, _: Timestamp) -> bool {
             self.participants.contains(&participant)
         }
 
@@ -215,7 +215,8 @@ mod tests {
         assert_eq!((wire.notes(), other.notes()), (vec!["a.x b.x a.y".into()], vec!["c.x".into()]));
         let names: Vec<_> = courier.served().into_iter().map(|served| served.participant).collect();
         assert_eq!(names, ["a", "b", "c"], "each once, by whom it is bound to");
-        assert!(courier.holds("a") && courier.holds("c") && !courier.holds("d"));
+        let holds = |participant| courier.holds(participant, Timestamp(0));
+        assert!(holds("a") && holds("c") && !holds("d"));
         let lease = Lease { shard: Shard(3), epoch: Epoch(1), journal_head: 0, published_head: 0, reply_cursor: 0 };
         courier.assigned(&lease);
         courier.revoked(Shard(4));

@@ -110,7 +110,7 @@ fn the_catalogue_names_what_is_served(subject: &impl Subject) {
     assert_eq!(served.len(), 1, "{served:?}");
     assert_eq!((served[0].participant.as_str(), served[0].commands.as_slice()), ("suite", &[SERVED.to_owned()][..]));
     assert!(["in-process", "kafka", "grpc"].contains(&served[0].courier), "{served:?}");
-    assert!(served[0].held.is_none() && !subject.courier().holds("suite"));
+    assert!(served[0].held.is_none() && !subject.courier().holds("suite", Timestamp(0)));
 }
 
 async fn replies_come_back_as_they_were_given(subject: &impl Subject, inlet: &Kept) {

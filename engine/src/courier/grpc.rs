@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::Command;
+use amends_core::{Command, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -202,7 +202,7 @@ impl Courier for GrpcCourier {
         self.participants.values().map(|participant| participant.served()).collect()
     }
 
-    fn holds(&self, participant: &str) -> bool {
+    fn holds(&self, participant: &str, _sent: Timestamp) -> bool {
         self.participants.get(participant).is_some_and(|participant| participant.holds())
     }
 }

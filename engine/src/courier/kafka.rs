@@ -2,8 +2,9 @@
 //!
 //! Commands go to their participant's topic, replies come back in the partition of their shard, which is read from the
 //! cursor in the database: the broker knows nothing of who owns what. `config` holds every property that matters,
-//! `outgoing` the producer, `link` what is known of the connection, `checks` what makes a shard stand still, `reader`,
-//! `decode` and `handover` the way of a reply, `admin` and `tail` what `amends bus` does.
+//! `outgoing` the producer, `link` what is known of the connection, `progress` how far participants have read, `checks`
+//! what makes a shard stand still, `reader`, `decode` and `handover` the way of a reply, `admin` and `tail` what
+//! `amends bus` does.
 
 pub mod admin;
 mod broker;
@@ -13,6 +14,7 @@ mod decode;
 mod handover;
 mod link;
 mod outgoing;
+mod progress;
 mod reader;
 pub mod tail;
 
@@ -33,6 +35,7 @@ use self::checks::{Findings, Watch};
 pub use self::config::{DEFAULT_PREFIX, KafkaConfig, KafkaConfigError};
 use self::link::{Link, LinkContext};
 use self::outgoing::{Batch, Key, Outbound, Outgoing};
+use self::progress::Progress;
 use self::reader::{Reader, Wanted};
 use super::{Courier, CourierError, Inlet, Publisher, Served};
 use crate::store::{DeadLetter, Lease, TopicBook};
@@ -54,6 +57,7 @@ pub struct KafkaCourier {
     shards: u16,
     targets: BTreeMap<String, Target>,
     link: Arc<Link>,
+    progress: Arc<Progress>,
     outgoing: Arc<Outgoing>,
     places: Arc<Semaphore>,
     findings: Arc<Findings>,
@@ -74,7 +78,8 @@ impl KafkaCourier {
     pub fn start(config: KafkaConfig, book: Arc<dyn TopicBook>) -> Result<Arc<Self>, KafkaConfigError> {
         let link = Arc::new(Link::default());
         let context = LinkContext(Arc::clone(&link));
-        let outgoing = Arc::new(Outgoing::new(config.producer()?, Arc::clone(&link))?);
+        let progress = Arc::new(Progress::new(&config));
+        let outgoing = Arc::new(Outgoing::new(config.producer()?, Arc::clone(&link), Arc::clone(&progress))?);
         let consumer = Arc::new(BaseConsumer::from_config_and_context(&config.consumer()?, context)?);
         if !config.plaintext() {
             tracing::warn!(
@@ -93,6 +98,7 @@ impl KafkaCourier {
             shards: config.shards,
             targets: targets.collect(),
             link: Arc::clone(&link),
+            progress: Arc::clone(&progress),
             outgoing: Arc::clone(&outgoing),
             places: Arc::new(Semaphore::new(BATCHES as usize)),
             findings: Arc::clone(&findings),
@@ -100,6 +106,7 @@ impl KafkaCourier {
             consumer: Mutex::new(Some(Arc::clone(&consumer))),
             over: over.clone().drop_guard(),
         });
+        tokio::spawn(progress::watch(config.clone(), Arc::clone(&link), progress, over.clone()));
         tokio::spawn(Watch { config, link, findings, outgoing, book, consumer }.run(over));
         Ok(courier)
     }
@@ -188,6 +195,7 @@ impl Courier for KafkaCourier {
             Some(self.command(command, &target.topic, now))
         });
         let batch = Batch::new(Some(place));
+        self.progress.sending(&batch);
         let enqueued = self.outgoing.enqueue(records, &batch).await;
         batch.close();
         enqueued.and(unserved.map_or(Ok(()), Err))
@@ -199,13 +207,14 @@ impl Courier for KafkaCourier {
             courier: "kafka",
             target: target.topic.clone(),
             commands: target.commands.iter().cloned().collect(),
-            held: self.link.held(participant),
+            held: self.link.held(participant).or_else(|| self.progress.unread(&target.topic)),
         });
         served.collect()
     }
 
-    fn holds(&self, participant: &str) -> bool {
-        self.link.holds(participant)
+    fn holds(&self, participant: &str, sent: Timestamp) -> bool {
+        let unread = |target: &Target| self.progress.is_unread(&target.topic, sent);
+        self.link.holds(participant) || self.targets.get(participant).is_some_and(unread)
     }
 
     fn assigned(&self, lease: &Lease) {

@@ -206,7 +206,7 @@ impl Lane {
         if self.residents.in_shard(shard) >= self.config.in_flight_max {
             return drop(answer.send(Err(ServiceError::Overloaded { retry_after: RETRY_AFTER })));
         }
-        self.residents.insert(Saga::new(id, request.definition));
+        self.residents.insert(Saga::new(id, request.definition), now());
         let input = Input::Start { key: request.key, input: request.input, deadline_at: request.deadline_at };
         if let Err(rejected) = round.apply(&mut self.residents, id, &input) {
             tracing::error!(saga = %id, %rejected, "a fresh saga refused its start");

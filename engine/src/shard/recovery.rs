@@ -2,7 +2,9 @@
 
 use amends_core::{Effect, Saga, SagaId, Shard, outstanding};
 
+use super::clocks::wind_up;
 use super::lane::{LaneConfig, LaneInput};
+use super::now;
 use super::resident::{OwnedShard, Residents};
 use crate::Definitions;
 use crate::store::{SagaRow, StoreError, StoredSaga};
@@ -25,11 +27,15 @@ pub(crate) async fn recover(
         let mut commands = Vec::new();
         for stored in config.store.recover(shard).await? {
             let Some(saga) = fold(&config.definitions, &stored) else { continue };
+            let (id, sent_before) = (saga.id, commands.len());
             commands.extend(outstanding(&saga).into_iter().filter_map(|effect| match effect {
                 Effect::SendCommand(command) => Some(command),
                 Effect::Publish(_) => None,
             }));
-            residents.insert(saga);
+            residents.insert(saga, now());
+            if commands.len() > sent_before {
+                wind_up(residents, id, now());
+            }
         }
         tracing::info!(%shard, epoch = lease.epoch.0, commands = commands.len(), "owned; outstanding commands are sent again");
         if lease.published_head < lease.journal_head {
@@ -77,7 +83,7 @@ pub(crate) async fn wake(
         match fold(&config.definitions, &stored).filter(|_| !ended) {
             Some(saga) => {
                 woken.resident.push(saga.id);
-                residents.insert(saga);
+                residents.insert(saga, now());
             }
             None => woken.known.push(stored.row),
         }

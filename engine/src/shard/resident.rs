@@ -65,6 +65,8 @@ pub(crate) struct Resident {
     pub(crate) saga: Saga,
     /// Who wants to know when its journal grows.
     pub(crate) followers: Option<watch::Sender<u64>>,
+    /// When commands of it were sent last: no later than that, but for what waits in queues.
+    pub(crate) sent: Timestamp,
     wake_at: Option<Timestamp>,
     /// How long the clocks of its attempts have stood still.
     slack: Millis,
@@ -119,12 +121,13 @@ impl Residents {
     }
 
     /// Takes a saga in and sets its wake-up.
-    pub(crate) fn insert(&mut self, saga: Saga) {
+    pub(crate) fn insert(&mut self, saga: Saga, now: Timestamp) {
         let id = saga.id;
         if let Some(shard) = self.shards.get(&self.shard_of(id)) {
             shard.sagas.fetch_add(1, Ordering::Relaxed);
         }
-        self.sagas.insert(id, Resident { saga, followers: None, wake_at: None, slack: Millis(0), held: false });
+        self.sagas
+            .insert(id, Resident { saga, followers: None, sent: now, wake_at: None, slack: Millis(0), held: false });
         self.reschedule(id);
     }
 
@@ -206,9 +209,9 @@ impl Residents {
     }
 
     /// Winds a saga's clocks up anew, since it has moved.
-    pub(crate) fn moved(&mut self, id: SagaId) {
+    pub(crate) fn moved(&mut self, id: SagaId, now: Timestamp) {
         if let Some(resident) = self.sagas.get_mut(&id) {
-            (resident.slack, resident.held) = (Millis(0), false);
+            (resident.sent, resident.slack, resident.held) = (now, Millis(0), false);
         }
         self.reschedule(id);
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use amends_core::{Command, Epoch, Reply, SagaId, Shard, Status};
+use amends_core::{Command, Epoch, Reply, SagaId, Shard, Status, Timestamp};
 use amends_engine::EngineConfig;
 use amends_engine::courier::{
     Courier, CourierError, Inlet, Poison, Records, Served, Source, SourceHeader, SourceRecord,
@@ -37,7 +37,7 @@ impl Courier for Log {
         Vec::new()
     }
 
-    fn holds(&self, _: &str) -> bool {
+    fn holds(&self, _: &str, _: Timestamp) -> bool {
         *self.held.lock().unwrap()
     }
 

@@ -5,5 +5,6 @@ mod conforms;
 mod halts;
 mod outages;
 mod outgoing;
+mod progress;
 mod replies;
 mod support;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use amends_core::Timestamp;
 use amends_engine::courier::{Courier, Publisher};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -32,16 +33,19 @@ async fn an_outage_holds_commands_and_loses_no_reply() {
     world.records(0, 1).await;
     world.courier.send(vec![command(1)]).await.unwrap();
     world.courier.settle().await;
-    assert!(!world.courier.holds("suite"));
+    assert!(!world.courier.holds("suite", Timestamp(0)));
 
     cluster.broker_down(1).unwrap();
-    until("the outage is noticed with nothing to send", || async { world.courier.holds("suite").then_some(()) }).await;
+    until("the outage is noticed with nothing to send", || async {
+        world.courier.holds("suite", Timestamp(0)).then_some(())
+    })
+    .await;
     world.courier.send(vec![command(2)]).await.expect("it is taken and held");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(world.courier.holds("suite"), "for as long as it lasts");
+    assert!(world.courier.holds("suite", Timestamp(0)), "for as long as it lasts");
 
     cluster.broker_up(1).unwrap();
-    until("its end is noticed", || async { (!world.courier.holds("suite")).then_some(()) }).await;
+    until("its end is noticed", || async { (!world.courier.holds("suite", Timestamp(0))).then_some(()) }).await;
     let reader = world.topics.reader(&world.config.commands_topic("suite"), 1);
     for _ in 0..2 {
         assert!(reader.next(Duration::from_secs(10)).await.is_some(), "the command held has left");

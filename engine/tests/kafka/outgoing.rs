@@ -135,7 +135,7 @@ async fn commands_are_held_while_no_broker_answers() {
     let address = proxy.cut().await;
     let world = World::on(config, topics, Arc::default(), Arc::default());
 
-    until("it is held", || async { world.courier.holds("suite").then_some(()) }).await;
+    until("it is held", || async { world.courier.holds("suite", Timestamp(0)).then_some(()) }).await;
     let held = until("and says why", || async { world.courier.served().remove(0).held }).await;
     assert!(held.contains("cannot be reached"), "{held}");
     let begun = Instant::now();
@@ -143,7 +143,7 @@ async fn commands_are_held_while_no_broker_answers() {
     assert!(begun.elapsed() < Duration::from_secs(2), "and not waited for");
 
     let _proxy = Proxy::open(&address.to_string()).await;
-    until("it is no longer held", || async { (!world.courier.holds("suite")).then_some(()) }).await;
+    until("it is no longer held", || async { (!world.courier.holds("suite", Timestamp(0))).then_some(()) }).await;
     let reader = world.topics.reader(&world.config.commands_topic("suite"), 1);
     assert!(reader.next(Duration::from_secs(10)).await.is_some(), "what was held has left");
     assert_eq!(world.courier.undelivered(), 0);
@@ -155,12 +155,12 @@ async fn commands_are_held_while_their_topic_does_not_exist() {
     let topics = Topics::new(&bus());
     topics.create(&config.replies_topic(), 1).await;
     let world = World::on(config, topics, Arc::default(), Arc::default());
-    until("it is held", || async { world.courier.holds("suite").then_some(()) }).await;
+    until("it is held", || async { world.courier.holds("suite", Timestamp(0)).then_some(()) }).await;
     let held = world.courier.served().remove(0).held.unwrap();
     assert!(held.contains("amends bus ensure"), "{held}");
-    assert!(!world.courier.holds("other"), "nobody else is");
+    assert!(!world.courier.holds("other", Timestamp(0)), "nobody else is");
     world.topics.create(&world.config.commands_topic("suite"), 1).await;
-    until("it is no longer held", || async { (!world.courier.holds("suite")).then_some(()) }).await;
+    until("it is no longer held", || async { (!world.courier.holds("suite", Timestamp(0))).then_some(()) }).await;
 }
 
 /// 100 MB of commands and no broker: the queue is bounded, and what does not fit is said within a few seconds.

@@ -86,7 +86,7 @@ impl Pair {
     /// Waits until the engine would hear this.
     async fn holds(&self, expected: bool) {
         for _ in 0..1_000 {
-            if self.courier.holds("suite") == expected {
+            if self.courier.holds("suite", Timestamp(0)) == expected {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -8,11 +8,12 @@ use amends_core::SagaId;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::link::{Link, LinkContext};
+use super::progress::Progress;
 use crate::courier::CourierError;
 
 /// A full queue is tried again after this, at most [`FULL_TRIES`] times: about a second, in which a broker that keeps up
@@ -70,6 +71,7 @@ pub(super) fn headers<'h>(pairs: impl ExactSizeIterator<Item = (&'h str, Option<
 pub(super) struct Outgoing {
     config: ClientConfig,
     link: Arc<Link>,
+    progress: Arc<Progress>,
     producer: RwLock<Option<Arc<Sender>>>,
     pause: Mutex<Pause>,
 }
@@ -89,10 +91,11 @@ impl Default for Pause {
 type Sender = ThreadedProducer<Context>;
 
 impl Outgoing {
-    pub(super) fn new(config: ClientConfig, link: Arc<Link>) -> Result<Self, KafkaError> {
-        let producer = Sender::from_config_and_context(&config, Context(LinkContext(link.clone())))?;
+    pub(super) fn new(config: ClientConfig, link: Arc<Link>, progress: Arc<Progress>) -> Result<Self, KafkaError> {
+        let context = Context { link: LinkContext(link.clone()), progress: progress.clone() };
+        let producer = Sender::from_config_and_context(&config, context)?;
         let producer = RwLock::new(Some(Arc::new(producer)));
-        Ok(Self { config, link, producer, pause: Mutex::default() })
+        Ok(Self { config, link, progress, producer, pause: Mutex::default() })
     }
 
     /// Puts records in the queue, in their order. What the library refuses ends the batch; what came before is on its
@@ -156,7 +159,8 @@ impl Outgoing {
         }
         pause.until = Some(Instant::now() + pause.length);
         pause.length = (pause.length * 2).min(REBUILD_WAIT.1);
-        match Sender::from_config_and_context(&self.config, Context(LinkContext(self.link.clone()))) {
+        let context = Context { link: LinkContext(self.link.clone()), progress: self.progress.clone() };
+        match Sender::from_config_and_context(&self.config, context) {
             Ok(fresh) => {
                 self.replace(Some(Arc::new(fresh)));
                 self.link.mended();
@@ -257,15 +261,18 @@ impl Drop for Batch {
 }
 
 /// Takes delivery reports.
-struct Context(LinkContext);
+struct Context {
+    link: LinkContext,
+    progress: Arc<Progress>,
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
+        self.link.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
+        self.link.error(error, reason);
     }
 }
 
@@ -274,12 +281,13 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Arc<Batch>) {
         match result {
-            Ok(_) => {
-                self.0.0.delivered();
+            Ok(record) => {
+                self.link.0.delivered();
+                self.progress.delivered(record.topic(), record.partition(), record.offset());
                 batch.report(None);
             }
             Err((error, _)) => {
-                self.0.0.undelivered(error);
+                self.link.0.undelivered(error);
                 batch.report(Some(error));
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use amends_core::{Command, Epoch, Millis, Outcome, Reply, Shard};
+use amends_core::{Command, Epoch, Millis, Outcome, Reply, Shard, Timestamp};
 use async_trait::async_trait;
 use rstest::rstest;
 use tonic::Code;
@@ -26,7 +26,7 @@ async fn what_is_sent_to_nobody_waits_and_leaves_with_its_whole_time(#[values(tr
     let deadline = sent[0].deadline;
     pair.courier.send(sent).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_600)).await;
-    assert!(pair.courier.holds("suite"), "the engine's clocks stand still");
+    assert!(pair.courier.holds("suite", Timestamp(0)), "the engine's clocks stand still");
     let held = pair.courier.served().remove(0).held.unwrap();
     assert!(held.starts_with("the connection failed: "), "{held}");
 
@@ -108,7 +108,7 @@ async fn errors_of_grpc_s_own_are_told_to_nobody() {
     pair.courier.send(commands(codes.len() as u128)).await.unwrap();
     pair.silence().await;
     assert_eq!(pair.far_end.received(codes.len()).await.len(), codes.len(), "none is tried again here");
-    assert!(!pair.courier.holds("suite"), "business errors do not open the breaker");
+    assert!(!pair.courier.holds("suite", Timestamp(0)), "business errors do not open the breaker");
     pair.courier.send(vec![command(99)]).await.unwrap();
     pair.replies(1).await;
 }
@@ -195,7 +195,7 @@ async fn a_link_that_panics_begins_anew(#[values(true, false)] streams: bool) {
     for number in 0..1_000 {
         courier.send(vec![command(number)]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
-        if !inlet.1.replies.lock().await.is_empty() && !courier.holds("suite") {
+        if !inlet.1.replies.lock().await.is_empty() && !courier.holds("suite", Timestamp(0)) {
             return;
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use amends_core::{Command, Millis};
+use amends_core::{Command, Millis, Timestamp};
 use rstest::rstest;
 
 use super::far_end::Answer;
@@ -34,7 +34,7 @@ async fn a_full_queue_is_said_and_never_waited_for(#[values(true, false)] stream
     let rest = (4..50).map(command).collect();
     let answer = tokio::time::timeout(Duration::from_millis(100), pair.courier.send(rest)).await.expect("at once");
     assert!(matches!(answer, Err(CourierError::Unavailable(_))), "{answer:?}");
-    assert!(!pair.courier.holds("suite"), "slow is not gone");
+    assert!(!pair.courier.holds("suite", Timestamp(0)), "slow is not gone");
 }
 
 #[rstest]

@@ -1,0 +1,354 @@
+//! How far participants have read their commands.
+//!
+//! A command that waits in the log is not late: another copy would only wait behind it, and make the wait of all longer,
+//! until every attempt of every saga is used up by copies that nobody has read. So the clock of an attempt stands still
+//! until the participant's workers have committed an offset beyond its command.
+//!
+//! Commands are not followed one by one. Every now and then the ends of what was delivered are noted with the time;
+//! once the workers are beyond them, everything that was sent until then is read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use amends_core::{Millis, Timestamp};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
+use tokio_util::sync::CancellationToken;
+
+use super::broker::PATIENCE;
+use super::config::KafkaConfig;
+use super::link::{Link, LinkContext};
+use super::outgoing::Batch;
+use crate::shard::now;
+
+/// How often it is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Notes kept of one participant; when there are more, every second is dropped.
+const NOTES_MAX: usize = 128;
+
+/// Workers that have not moved for so many looks may be waited for in vain: the log may not be the same any more.
+const LOOKS_MAX: u32 = 10;
+
+/// Commands unread for this long are told to people.
+const LONG: Millis = Millis(10_000);
+
+/// Stands for "read" where it is not known what is read: clocks run from the moment of sending.
+const UNKNOWN: i64 = i64::MAX;
+
+/// Next offsets by partition.
+type Ends = BTreeMap<i32, i64>;
+
+/// What is known of all participants.
+pub(super) struct Progress {
+    by_topic: BTreeMap<String, Log>,
+    /// Batches of commands that may not be delivered yet, in the order in which they were handed over.
+    under_way: Mutex<VecDeque<(Timestamp, Weak<Batch>)>>,
+}
+
+/// One participant's commands.
+struct Log {
+    group: String,
+    /// Everything sent until then is read, in milliseconds since 1970.
+    read: AtomicI64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// After what was delivered last.
+    ends: Ends,
+    /// Oldest first, as far as not all of it is read.
+    notes: VecDeque<Note>,
+    /// The ends up to which all is read.
+    passed: Ends,
+}
+
+/// Everything sent until then is within these ends.
+struct Note {
+    since: Timestamp,
+    until: Timestamp,
+    ends: Ends,
+}
+
+impl Progress {
+    pub(super) fn new(config: &KafkaConfig) -> Self {
+        let logs = config.participants.keys().map(|participant| {
+            let log = Log {
+                group: config.participant_group(participant),
+                read: AtomicI64::new(UNKNOWN),
+                state: Mutex::default(),
+            };
+            (config.commands_topic(participant), log)
+        });
+        Self { by_topic: logs.collect(), under_way: Mutex::default() }
+    }
+
+    /// A batch of commands is being handed over.
+    pub(super) fn sending(&self, batch: &Arc<Batch>) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        forget_delivered(&mut under_way);
+        under_way.push_back((now(), Arc::downgrade(batch)));
+    }
+
+    /// A record is in the log. To be said before its batch counts it as delivered. Cheap: said for each.
+    pub(super) fn delivered(&self, topic: &str, partition: i32, offset: i64) {
+        if let Some(log) = self.by_topic.get(topic) {
+            // Not the highest: in a log that was made anew offsets begin again.
+            log.state().ends.insert(partition, offset + 1);
+        }
+    }
+
+    /// Whether a command to a participant, sent at that time, still waits to be read.
+    pub(super) fn is_unread(&self, topic: &str, sent: Timestamp) -> bool {
+        self.by_topic.get(topic).is_some_and(|log| sent.0 > log.read.load(Ordering::Acquire))
+    }
+
+    /// The same for people, once it has lasted.
+    pub(super) fn unread(&self, topic: &str) -> Option<String> {
+        let log = self.by_topic.get(topic)?;
+        let state = log.state();
+        let age = now().since(state.notes.front()?.since);
+        (age > LONG && log.read.load(Ordering::Acquire) != UNKNOWN).then(|| {
+            format!("its commands wait to be read: the workers' group {} is {} s behind", log.group, age.0 / 1_000)
+        })
+    }
+
+    /// Until when all that was handed over has come to its end.
+    fn handed_over(&self) -> Timestamp {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        forget_delivered(&mut under_way);
+        under_way.front().map_or_else(now, |(at, _)| *at)
+    }
+}
+
+fn forget_delivered(under_way: &mut VecDeque<(Timestamp, Weak<Batch>)>) {
+    while under_way.front().is_some_and(|(_, batch)| batch.strong_count() == 0) {
+        under_way.pop_front();
+    }
+}
+
+impl Log {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Notes that what was sent until then is within the present ends. False if all of that is read.
+    fn note(&mut self, at: Timestamp) -> bool {
+        match self.notes.back_mut() {
+            Some(last) if last.ends == self.ends => last.until = at,
+            None if self.ends == self.passed => return false,
+            _ => self.notes.push_back(Note { since: at, until: at, ends: self.ends.clone() }),
+        }
+        if self.notes.len() > NOTES_MAX {
+            let mut number = 0;
+            self.notes.retain(|_| {
+                number += 1;
+                number % 2 == 0
+            });
+        }
+        true
+    }
+
+    /// Drops the notes that the workers are beyond, and says until when all is read.
+    fn pass(&mut self, committed: &Ends) -> Option<Timestamp> {
+        let mut read = None;
+        while let Some(note) = self.notes.pop_front_if(|note| lagging(&note.ends, committed).next().is_none()) {
+            (read, self.passed) = (Some(note.until), note.ends);
+        }
+        read
+    }
+
+    /// Waits no more for what a partition holds.
+    fn forget(&mut self, partition: i32) {
+        self.ends.remove(&partition);
+        for note in &mut self.notes {
+            note.ends.remove(&partition);
+        }
+    }
+}
+
+/// Partitions that are not read up to their ends, with these.
+fn lagging<'e>(ends: &'e Ends, committed: &'e Ends) -> impl Iterator<Item = (i32, i64)> + 'e {
+    let behind = |(partition, end): &(&i32, &i64)| committed.get(*partition).is_none_or(|offset| offset < *end);
+    ends.iter().filter(behind).map(|(partition, end)| (*partition, *end))
+}
+
+/// Looks how far the workers are, until the end.
+pub(super) async fn watch(config: KafkaConfig, link: Arc<Link>, progress: Arc<Progress>, over: CancellationToken) {
+    let mut looks: Vec<Look> = progress.by_topic.keys().map(|topic| Look::new(topic.clone())).collect();
+    while over.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        let (config, link, progress) = (config.clone(), Arc::clone(&link), Arc::clone(&progress));
+        let looked = tokio::task::spawn_blocking(move || {
+            looks.iter_mut().for_each(|look| look.once(&config, &link, &progress));
+            looks
+        });
+        match looked.await {
+            Ok(again) => looks = again,
+            Err(error) => return tracing::error!(%error, "it is not looked any more how far participants have read"),
+        }
+    }
+}
+
+/// How one participant's workers are looked at.
+struct Look {
+    topic: String,
+    /// A member of no group, which only asks. Made when there is something to ask.
+    client: Option<BaseConsumer<LinkContext>>,
+    committed: Ends,
+    /// Looks since the workers moved.
+    unmoved: u32,
+}
+
+impl Look {
+    const fn new(topic: String) -> Self {
+        Self { topic, client: None, committed: Ends::new(), unmoved: 0 }
+    }
+
+    /// Looks once. Blocks while the broker is asked, if there is something to ask.
+    fn once(&mut self, config: &KafkaConfig, link: &Arc<Link>, progress: &Progress) {
+        let Some(log) = progress.by_topic.get(&self.topic) else { return };
+        let at = progress.handed_over();
+        let asked = {
+            let mut state = log.state();
+            if !state.note(at) {
+                if log.read.load(Ordering::Acquire) != UNKNOWN {
+                    log.read.store(at.0, Ordering::Release);
+                }
+                return;
+            }
+            state.ends.clone()
+        };
+        if link.is_down() {
+            return;
+        }
+        match self.ask(config, link, log, &asked) {
+            Ok(committed) => self.found(log, committed),
+            Err(KafkaError::OffsetFetch(RDKafkaErrorCode::GroupAuthorizationFailed)) => {
+                if log.read.swap(UNKNOWN, Ordering::AcqRel) != UNKNOWN {
+                    tracing::warn!(group = log.group, "how far the workers have read may not be asked");
+                }
+            }
+            Err(error) => tracing::debug!(%error, group = log.group, "how far the workers have read is not known"),
+        }
+    }
+
+    fn found(&mut self, log: &Log, committed: Ends) {
+        if committed.is_empty() {
+            // Nobody has ever committed: the workers may be of another group.
+            return log.read.store(UNKNOWN, Ordering::Release);
+        }
+        self.unmoved = if committed == self.committed { self.unmoved + 1 } else { 0 };
+        self.committed = committed;
+        let mut state = log.state();
+        match state.pass(&self.committed) {
+            Some(read) => log.read.store(read.0, Ordering::Release),
+            None if log.read.load(Ordering::Acquire) == UNKNOWN => log.read.store(0, Ordering::Release),
+            None => {}
+        }
+        drop(state);
+        if self.unmoved >= LOOKS_MAX {
+            self.unmoved = 0;
+            self.compare(log);
+        }
+    }
+
+    /// What the workers have committed, of the partitions that hold something of ours.
+    fn ask(&mut self, config: &KafkaConfig, link: &Arc<Link>, log: &Log, ends: &Ends) -> KafkaResult<Ends> {
+        let client = match &self.client {
+            Some(client) => client,
+            None => self.client.insert(client(config, link, &log.group)?),
+        };
+        // It has nothing to read, but what it reports must be taken off it.
+        let _ = client.poll(Duration::ZERO);
+        let mut wanted = TopicPartitionList::with_capacity(ends.len());
+        for partition in ends.keys() {
+            wanted.add_partition(&self.topic, *partition);
+        }
+        let answer = client.committed_offsets(wanted, PATIENCE)?;
+        let offset = |element: TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset)),
+            _ => None,
+        };
+        Ok(answer.elements().into_iter().filter_map(offset).collect())
+    }
+
+    /// Finds partitions that do not hold any more what the workers are waited for: deleted by retention, or with the topic.
+    fn compare(&self, log: &Log) {
+        let Some(client) = &self.client else { return };
+        let behind: Vec<_> = lagging(&log.state().ends, &self.committed).collect();
+        for (partition, end) in behind {
+            match client.fetch_watermarks(&self.topic, partition, PATIENCE) {
+                Ok((low, high)) if high < end || low >= end => {
+                    tracing::info!(topic = self.topic, partition, "commands are no longer in the log; they time out");
+                    log.state().forget(partition);
+                }
+                Ok(_) => {}
+                Err(error) => return tracing::debug!(%error, topic = self.topic, "the log's bounds are not known"),
+            }
+        }
+    }
+}
+
+fn client(config: &KafkaConfig, link: &Arc<Link>, group: &str) -> KafkaResult<BaseConsumer<LinkContext>> {
+    let mut config = config.plain().map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+    config.set("group.id", group).set("enable.auto.commit", "false");
+    BaseConsumer::from_config_and_context(&config, LinkContext(Arc::clone(link)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends<const N: usize>(of: [(i32, i64); N]) -> Ends {
+        of.into()
+    }
+
+    #[test]
+    fn what_was_sent_before_a_note_is_read_once_every_partition_is() {
+        let mut state = State { ends: ends([(0, 5), (3, 7)]), ..State::default() };
+        assert!(state.note(Timestamp(10)));
+        state.ends = ends([(0, 6), (3, 7)]);
+        assert!(state.note(Timestamp(20)));
+        assert_eq!(state.pass(&ends([(0, 5)])), None, "partition 3 was never read");
+        assert_eq!(state.pass(&ends([(0, 5), (3, 6)])), None);
+        assert_eq!(state.pass(&ends([(0, 5), (3, 7)])), Some(Timestamp(10)));
+        assert_eq!(state.pass(&ends([(0, 9), (3, 9)])), Some(Timestamp(20)));
+        assert!(!state.note(Timestamp(30)), "nothing new was delivered, and all is read");
+    }
+
+    #[test]
+    fn without_new_commands_the_last_note_moves_on() {
+        let mut state = State { ends: ends([(0, 5)]), ..State::default() };
+        (1..=1_000).for_each(|at| assert!(state.note(Timestamp(at))));
+        assert_eq!(state.notes.len(), 1);
+        assert_eq!(state.pass(&ends([(0, 5)])), Some(Timestamp(1_000)));
+    }
+
+    #[test]
+    fn notes_stay_few_and_in_order_however_long_nobody_reads() {
+        let mut state = State::default();
+        for at in 1..=10_000 {
+            state.ends = ends([(0, at)]);
+            state.note(Timestamp(at));
+        }
+        assert!(state.notes.len() <= NOTES_MAX);
+        assert_eq!(state.notes.back().map(|note| note.until.0), Some(10_000));
+        let read = state.pass(&ends([(0, 5_000)])).expect("some of them are passed").0;
+        assert!((4_000..=5_000).contains(&read), "{read}");
+    }
+
+    #[test]
+    fn a_partition_that_is_gone_is_not_waited_for() {
+        let mut state = State { ends: ends([(0, 5), (1, 5)]), ..State::default() };
+        state.note(Timestamp(10));
+        state.forget(1);
+        assert_eq!(state.pass(&ends([(0, 5)])), Some(Timestamp(10)));
+    }
+}

@@ -1,0 +1,93 @@
+//! Commands that wait in the log: their participant's workers say how far they have read.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use amends_core::Timestamp;
+use amends_engine::courier::Courier;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::outgoing::command;
+use crate::support::{World, bus, until};
+
+/// Several looks of the courier's.
+const A_WHILE: Duration = Duration::from_secs(2);
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970");
+    Timestamp(i64::try_from(since_epoch.as_millis()).expect("not that late"))
+}
+
+/// Somebody of a group who commits what it is told to.
+struct Group(BaseConsumer);
+
+impl Group {
+    fn of_suite(world: &World) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bus()).set("group.id", world.config.participant_group("suite"));
+        Self(config.create().expect("a consumer"))
+    }
+
+    /// Commits the ends of both partitions, less some records of the last one.
+    fn commit(&self, world: &World, less: i64) {
+        let topic = world.config.commands_topic("suite");
+        let mut list = TopicPartitionList::new();
+        for partition in 0..2 {
+            let (_, end) = self.0.fetch_watermarks(&topic, partition, A_WHILE).expect("the bounds");
+            let offset = if partition == 1 { end - less } else { end };
+            list.add_partition_offset(&topic, partition, Offset::Offset(offset)).expect("an offset");
+        }
+        self.0.commit(&list, CommitMode::Sync).expect("offsets are committed");
+    }
+}
+
+async fn send(world: &World, numbers: std::ops::Range<u128>) -> Timestamp {
+    let sent = now();
+    world.courier.send(numbers.map(command).collect()).await.expect("they are taken");
+    world.courier.settle().await;
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_held_until_the_workers_have_read_it() {
+    let world = World::new(1).await;
+    let group = Group::of_suite(&world);
+    group.commit(&world, 0);
+    // Enough that both partitions get some.
+    let first = send(&world, 1..50).await;
+    until("it is seen that they are unread", || async { world.courier.holds("suite", first).then_some(()) }).await;
+    group.commit(&world, 1);
+    let second = send(&world, 50..100).await;
+    tokio::time::sleep(A_WHILE).await;
+    assert!(world.courier.holds("suite", first), "one of them is unread");
+    assert!(world.courier.holds("suite", second));
+
+    group.commit(&world, 0);
+    until("all is read", || async { (!world.courier.holds("suite", second)).then_some(()) }).await;
+    assert!(!world.courier.holds("suite", first));
+    assert!(world.courier.served()[0].held.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_an_unknown_group_hold_nothing() {
+    let world = World::new(1).await;
+    let sent = send(&world, 1..50).await;
+    tokio::time::sleep(A_WHILE).await;
+    assert!(!world.courier.holds("suite", sent), "nobody says how far the workers are");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_log_that_is_gone() {
+    let world = World::new(1).await;
+    let topic = world.config.commands_topic("suite");
+    let group = Group::of_suite(&world);
+    group.commit(&world, 0);
+    let sent = send(&world, 1..50).await;
+    until("it is seen that they are unread", || async { world.courier.holds("suite", sent).then_some(()) }).await;
+    // Expired before anybody has read them.
+    for partition in 0..2 {
+        let (_, end) = group.0.fetch_watermarks(&topic, i32::from(partition), A_WHILE).expect("the bounds");
+        world.topics.delete_before(&topic, partition, end).await;
+    }
+    until("nobody waits any more", || async { (!world.courier.holds("suite", sent)).then_some(()) }).await;
+}
