@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use amends_core::{Command, DomainEvent, Shard};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,8 +17,13 @@ use super::catch_up::CatchUp;
 use crate::courier::{Courier, Publisher};
 use crate::store::DeadLetter;
 
-/// Rounds that may wait in a queue. Small: a round holds up to some thousand commands.
+/// Rounds of commands that may wait. Few: a round holds up to some thousand commands.
 const QUEUE: usize = 64;
+
+/// Rounds whose domain events may wait, and how many events and dead letters in all: about a second's worth under full
+/// load. What does not fit is read from the journal, which costs both sides much more, so that it should be rare.
+const PUBLISH_QUEUE: usize = 4_096;
+const PUBLISH_MAX: usize = 32_768;
 
 /// First and longest wait between tries to publish.
 const PUBLISH_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -96,17 +102,23 @@ impl Published {
     }
 }
 
+/// Positions that are reached once something is told.
+type Marks = Vec<(Arc<Published>, i64)>;
+
 /// What one round has to tell the world, and the positions that are reached once it is told.
 struct Outgoing {
     events: Vec<DomainEvent>,
     letters: Vec<DeadLetter>,
-    marks: Vec<(Arc<Published>, i64)>,
+    marks: Marks,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Publishes domain events and moves the marks of their shards.
 #[derive(Clone)]
 pub(crate) struct PublishQueue {
     queue: mpsc::Sender<Outgoing>,
+    /// For events and dead letters.
+    room: Arc<Semaphore>,
     behind: Arc<Behind>,
 }
 
@@ -126,15 +138,15 @@ impl PublishQueue {
         cancel: CancellationToken,
         tasks: &TaskTracker,
     ) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (queue, waiting) = mpsc::channel(PUBLISH_QUEUE);
         let behind = Arc::new(Behind::default());
         tasks.spawn(run(publisher, catch_up, waiting, behind.clone(), cancel));
-        Self { queue, behind }
+        Self { queue, room: Arc::new(Semaphore::new(PUBLISH_MAX)), behind }
     }
 
     /// Queues what a round has to tell, with the positions that hold once it is out. Never waits: what does not fit, and
     /// what would overtake something older, is left in the journal.
-    pub(crate) fn send(&self, events: Vec<DomainEvent>, letters: Vec<DeadLetter>, marks: Vec<(Arc<Published>, i64)>) {
+    pub(crate) fn send(&self, events: Vec<DomainEvent>, letters: Vec<DeadLetter>, marks: Marks) {
         let late = marks.iter().any(|(published, _)| published.behind.load(Ordering::SeqCst));
         if marks.is_empty() {
             return;
@@ -143,12 +155,20 @@ impl PublishQueue {
             return marks.iter().for_each(|(published, _)| self.catch_up(published));
         }
         // Dead letters are not in the journal: they go whatever becomes of the events.
-        let outgoing = Outgoing { events: if late { Vec::new() } else { events }, letters, marks };
-        let unqueued = match self.queue.try_send(outgoing) {
-            Ok(()) => return,
-            Err(mpsc::error::TrySendError::Full(outgoing) | mpsc::error::TrySendError::Closed(outgoing)) => outgoing,
-        };
-        unqueued.marks.iter().for_each(|(published, _)| self.catch_up(published));
+        let events = if late { Vec::new() } else { events };
+        if let Some(marks) = self.queue(events, letters, marks) {
+            marks.iter().for_each(|(published, _)| self.catch_up(published));
+        }
+    }
+
+    /// Gives the marks back if there is no room.
+    fn queue(&self, events: Vec<DomainEvent>, letters: Vec<DeadLetter>, marks: Marks) -> Option<Marks> {
+        let count = u32::try_from(events.len() + letters.len()).unwrap_or(u32::MAX);
+        let Ok(room) = self.room.clone().try_acquire_many_owned(count) else { return Some(marks) };
+        match self.queue.try_send(Outgoing { events, letters, marks, _room: room }) {
+            Ok(()) => None,
+            Err(TrySendError::Full(outgoing) | TrySendError::Closed(outgoing)) => Some(outgoing.marks),
+        }
     }
 
     /// Has the events of a shard read from its journal, from its mark on.
@@ -167,12 +187,12 @@ async fn run(
     behind: Arc<Behind>,
     cancel: CancellationToken,
 ) {
-    let mut rounds = Vec::with_capacity(QUEUE);
+    let mut rounds = Vec::new();
     loop {
         tokio::select! {
             // What was queued is older than what was left in the journal.
             biased;
-            received = queue.recv_many(&mut rounds, QUEUE) => {
+            received = queue.recv_many(&mut rounds, PUBLISH_QUEUE) => {
                 if received == 0 || !tell(&*publisher, &mut rounds, &cancel).await {
                     return;
                 }
