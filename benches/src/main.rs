@@ -98,7 +98,9 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), BenchError> {
     let services = xtask::services::up()?;
     let program = match &args.program {
-        Some(path) => path.clone(),
+        Some(path) => {
+            std::path::absolute(path).map_err(|error| BenchError::Io { doing: path.display().to_string(), error })?
+        }
         None => cluster::build()?,
     };
     let mut setups = vec![setup(args, args.courier, args.participants)];

@@ -181,7 +181,9 @@ pub(crate) fn unusable(url: &str, error: &OpenError) -> CliError {
         OpenError::Store { .. } => (Exit::Unreachable, "amends doctor".to_owned()),
         OpenError::Lease { .. } => (Exit::Usage, "amends config explain engine.lease_ttl".to_owned()),
         OpenError::Shards { .. } => (Exit::Refused, "amends config explain engine.shards".to_owned()),
-        OpenError::Url(_) | OpenError::Server { .. } => (Exit::Usage, "amends config explain store.url".to_owned()),
+        OpenError::Url(_) | OpenError::Server { .. } | OpenError::Refused { .. } => {
+            (Exit::Usage, "amends config explain store.url".to_owned())
+        }
     };
     CliError::new(exit, format!("cannot use the database {shown}")).why(error).next(next)
 }

@@ -100,7 +100,8 @@ fn shown(kind: Kind, value: &Value) -> Option<String> {
         Kind::Text => !text.trim().is_empty(),
         Kind::Address => is_address(&text),
         Kind::Url => is_url(&text),
-        Kind::Urls => text.split(',').all(|url| is_url(url.trim())),
+        // Without TLS, which the gRPC courier does not speak.
+        Kind::Urls => text.split(',').all(|url| is_url(url.trim()) && !url.trim().starts_with("https")),
         Kind::Database => is_database(&text),
         Kind::Whole(from, to) => text.parse::<i64>().is_ok_and(|number| (from..=to).contains(&number)),
         Kind::Duration => humantime::parse_duration(&text).is_ok_and(|span| !span.is_zero()),

@@ -37,19 +37,23 @@ pub(super) struct Link {
 /// That the participant is there, for as long as this lives.
 struct Connected {
     participant: Arc<Participant>,
-    lost: String,
+    /// Not known where the engine stops, or fails.
+    lost: Option<String>,
 }
 
 impl Connected {
     fn new(participant: Arc<Participant>) -> Self {
         participant.connect();
-        Self { participant, lost: "this engine failed".to_owned() }
+        Self { participant, lost: None }
     }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.participant.disconnect(&self.lost);
+        let failed = || std::thread::panicking().then(|| "this engine failed".to_owned());
+        if let Some(why) = self.lost.take().or_else(failed) {
+            self.participant.disconnect(&why);
+        }
     }
 }
 
@@ -71,10 +75,10 @@ impl Link {
         let mut connected = Connected::new(self.participant.clone());
         // Asked anew on each connection: a newer version of the participant may have learned it.
         let lost = if self.streams { self.stream(inlet).await } else { None };
-        connected.lost = match lost {
+        connected.lost = Some(match lost {
             Some(why) => why,
             None => self.single(inlet).await,
-        };
+        });
     }
 
     async fn inlet(&mut self) -> Option<Arc<dyn Inlet>> {

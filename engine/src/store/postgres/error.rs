@@ -68,6 +68,14 @@ pub enum OpenError {
         /// The oldest that will do.
         needed: i32,
     },
+    /// The server is there and lets nobody in: no such database, no such user, a wrong password.
+    #[error("{url}: {why}")]
+    Refused {
+        /// The database, without its password.
+        url: String,
+        /// In the server's words.
+        why: String,
+    },
     /// Leases must outlast every wait for a lock.
     #[error("a lease of {asked_ms} ms is too short; it must be longer than {} ms, the wait for a lock", LOCK.as_millis())]
     Lease {
@@ -130,6 +138,12 @@ pub(super) fn is_unknown(error: &sqlx::Error) -> bool {
         matches!(database.severity(), PgSeverity::Fatal | PgSeverity::Panic)
             || matches!(database.code(), "40003" | "08007")
     })
+}
+
+/// Why the server lets nobody in, if that is what an error says. Asking again is of no use.
+pub(super) fn refusal(error: &sqlx::Error) -> Option<String> {
+    let database = of_database(error)?;
+    matches!(&database.code()[..2], "28" | "3D").then(|| database.message().to_owned())
 }
 
 /// Whether a table is missing.

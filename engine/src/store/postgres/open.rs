@@ -6,7 +6,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, query, query_scalar};
 
-use super::error::{OpenError, is_missing_table, store_error};
+use super::error::{OpenError, is_missing_table, refusal, store_error};
 use super::server::{self, ServerFacts};
 use super::shards;
 use crate::store::StoreError;
@@ -55,6 +55,9 @@ impl Target {
     }
 
     fn failed(&self, error: sqlx::Error) -> OpenError {
+        if let Some(why) = refusal(&error) {
+            return OpenError::Refused { url: self.url.clone(), why };
+        }
         OpenError::Store { url: self.url.clone(), error: store_error(error) }
     }
 

@@ -99,6 +99,14 @@ async fn refused(url: &str) -> OpenError {
 }
 
 #[tokio::test]
+async fn a_database_that_is_not_there_is_not_one_that_is_down() {
+    let place = Place::new().await;
+    let server = place.url.split('?').next().and_then(|url| url.rsplit_once('/')).map(|(server, _)| server).unwrap();
+    let error = refused(&format!("{server}/nobody_made_this_one")).await;
+    assert!(matches!(&error, OpenError::Refused { why, .. } if why.contains("does not exist")), "{error}");
+}
+
+#[tokio::test]
 async fn a_database_without_tables_is_refused_with_the_next_command() {
     let place = Place::new().await;
     let error = refused(&place.url).await;
