@@ -2,9 +2,9 @@
 //!
 //! Commands go to their participant's topic, replies come back in the partition of their shard, which is read from the
 //! cursor in the database: the broker knows nothing of who owns what. `config` holds every property that matters,
-//! `outgoing` the producer, `link` what is known of the connection, `progress` how far participants have read, `checks`
-//! what makes a shard stand still, `reader`, `decode` and `handover` the way of a reply, `admin` and `tail` what
-//! `amends bus` does.
+//! `outgoing` the producer, `link` what is known of the connection, `progress` how far participants have read, `spread`
+//! where commands go, `checks` what makes a shard stand still, `reader`, `decode` and `handover` the way of a reply,
+//! `admin` and `tail` what `amends bus` does.
 
 pub mod admin;
 mod broker;
@@ -16,6 +16,7 @@ mod link;
 mod outgoing;
 mod progress;
 mod reader;
+mod spread;
 pub mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,9 +35,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::checks::{Findings, Watch};
 pub use self::config::{DEFAULT_PREFIX, KafkaConfig, KafkaConfigError};
 use self::link::{Link, LinkContext};
-use self::outgoing::{Batch, Key, Outbound, Outgoing};
+use self::outgoing::{Batch, Key, Outbound, Outgoing, Pace};
 use self::progress::Progress;
 use self::reader::{Reader, Wanted};
+use self::spread::Spread;
 use super::{Courier, CourierError, Inlet, Publisher, Served};
 use crate::store::{DeadLetter, Lease, TopicBook};
 
@@ -58,6 +60,7 @@ pub struct KafkaCourier {
     targets: BTreeMap<String, Target>,
     link: Arc<Link>,
     progress: Arc<Progress>,
+    spread: Arc<Spread>,
     outgoing: Arc<Outgoing>,
     places: Arc<Semaphore>,
     findings: Arc<Findings>,
@@ -79,7 +82,9 @@ impl KafkaCourier {
         let link = Arc::new(Link::default());
         let context = LinkContext(Arc::clone(&link));
         let progress = Arc::new(Progress::new(&config));
-        let outgoing = Arc::new(Outgoing::new(config.producer()?, Arc::clone(&link), Arc::clone(&progress))?);
+        let topics = config.participants.keys().map(|participant| config.commands_topic(participant));
+        let spread = Arc::new(Spread::new(topics));
+        let outgoing = Arc::new(Outgoing::new(&config, Arc::clone(&link), Arc::clone(&progress))?);
         let consumer = Arc::new(BaseConsumer::from_config_and_context(&config.consumer()?, context)?);
         if !config.plaintext() {
             tracing::warn!(
@@ -99,6 +104,7 @@ impl KafkaCourier {
             targets: targets.collect(),
             link: Arc::clone(&link),
             progress: Arc::clone(&progress),
+            spread: Arc::clone(&spread),
             outgoing: Arc::clone(&outgoing),
             places: Arc::new(Semaphore::new(BATCHES as usize)),
             findings: Arc::clone(&findings),
@@ -107,7 +113,7 @@ impl KafkaCourier {
             over: over.clone().drop_guard(),
         });
         tokio::spawn(progress::watch(config.clone(), Arc::clone(&link), progress, over.clone()));
-        tokio::spawn(Watch { config, link, findings, outgoing, book, consumer }.run(over));
+        tokio::spawn(Watch { config, link, findings, spread, outgoing, book, consumer }.run(over));
         Ok(courier)
     }
 
@@ -158,12 +164,18 @@ impl KafkaCourier {
         self.link.undelivered_count()
     }
 
-    fn command<'c>(&'c self, command: &'c Command, topic: &'c str, now: Timestamp) -> Outbound<'c> {
+    fn command<'c>(
+        &'c self,
+        command: &'c Command,
+        topic: &'c str,
+        partition: Option<i32>,
+        now: Timestamp,
+    ) -> Outbound<'c> {
         let shard = Shard::of(command.saga_id, self.shards);
         let reply_to = ReplyTo { topic: self.replies_topic.clone(), partition: i32::from(shard.0) };
         Outbound {
             topic,
-            partition: None,
+            partition,
             key: Some(Key::of(command.saga_id)),
             value: Some(command.payload.as_str().as_bytes()),
             headers: owned(&command_headers(command, &reply_to, now)),
@@ -186,17 +198,19 @@ impl Courier for KafkaCourier {
         };
         let mut unserved = None;
         let now = Timestamp(chrono::Utc::now().timestamp_millis());
-        let records = commands.iter().filter_map(|command| {
+        let turn = self.spread.turn();
+        let records = commands.iter().enumerate().filter_map(|(index, command)| {
             let target = self.targets.get(&command.participant);
             let Some(target) = target.filter(|target| target.commands.contains(&command.command)) else {
                 unserved = Some(CourierError::Unserved(command.command.clone()));
                 return None;
             };
-            Some(self.command(command, &target.topic, now))
+            let partition = self.spread.partition(&target.topic, turn, index);
+            Some(self.command(command, &target.topic, partition, now))
         });
         let batch = Batch::new(Some(place));
         self.progress.sending(&batch);
-        let enqueued = self.outgoing.enqueue(records, &batch).await;
+        let enqueued = self.outgoing.enqueue(records, &batch, Pace::Prompt).await;
         batch.close();
         enqueued.and(unserved.map_or(Ok(()), Err))
     }
@@ -228,7 +242,8 @@ impl Courier for KafkaCourier {
 
 #[async_trait]
 impl Publisher for KafkaCourier {
-    /// In order for each saga: its id is the key, and the producer keeps the order of a partition.
+    /// In order for each saga: its id is the key, and the producer keeps the order of a partition. Returns a moment later
+    /// than it could: nobody waits for events, and many in a request cost the broker little more than one.
     async fn publish(&self, events: &[DomainEvent]) -> Result<(), CourierError> {
         let records = events.iter().map(|event| Outbound {
             topic: &event.topic,
@@ -237,7 +252,7 @@ impl Publisher for KafkaCourier {
             value: Some(event.payload.as_str().as_bytes()),
             headers: owned(&event_headers(event)),
         });
-        self.outgoing.deliver(records).await
+        self.outgoing.deliver(records, Pace::Gathering).await
     }
 
     async fn show_dead_letters(&self, letters: &[DeadLetter]) -> Result<(), CourierError> {
@@ -248,7 +263,7 @@ impl Publisher for KafkaCourier {
             value: Some(letter.record.as_bytes()),
             headers: owned(&dead_letter_headers(letter)),
         });
-        self.outgoing.deliver(records).await
+        self.outgoing.deliver(records, Pace::Prompt).await
     }
 }
 

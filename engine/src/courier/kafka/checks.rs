@@ -15,6 +15,7 @@ use super::broker::{Facts, PATIENCE, TopicFacts, facts};
 use super::config::KafkaConfig;
 use super::link::{Link, LinkContext};
 use super::outgoing::Outgoing;
+use super::spread::Spread;
 use crate::store::{StoreError, TopicBook, TopicRow};
 
 /// How often all is checked, when all is well and when it is not.
@@ -125,6 +126,7 @@ pub(super) struct Watch {
     pub(super) config: KafkaConfig,
     pub(super) link: Arc<Link>,
     pub(super) findings: Arc<Findings>,
+    pub(super) spread: Arc<Spread>,
     pub(super) outgoing: Arc<Outgoing>,
     pub(super) book: Arc<dyn TopicBook>,
     /// The one that reads: another would need somebody to poll it.
@@ -165,6 +167,9 @@ impl Watch {
             }
         };
         self.link.reached();
+        for (topic, found) in &facts {
+            self.spread.learn(topic, found.as_ref().map_or(0, |found| found.partitions));
+        }
         self.link.set_topics(self.held(&facts));
         let trouble = match self.trouble(&facts).await {
             Ok(trouble) => trouble,

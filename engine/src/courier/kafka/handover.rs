@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::decode::{MISROUTED, REROUTED, Verdict, judge, poison};
-use super::outgoing::{Key, Outbound, Outgoing, headers};
+use super::outgoing::{Key, Outbound, Outgoing, Pace, headers};
 use crate::courier::{Inlet, Poison, Records, Source};
 
 /// Runs that may wait for a shard's engine. Each is bounded by what one poll gathers.
@@ -107,7 +107,7 @@ impl Assignment {
                 headers: headers(kept).insert(Header { key: REROUTED, value: Some(&from) }),
             }
         });
-        let sent = tokio::time::timeout(REROUTE_PATIENCE, self.outgoing.deliver(outbound)).await;
+        let sent = tokio::time::timeout(REROUTE_PATIENCE, self.outgoing.deliver(outbound, Pace::Prompt)).await;
         let why = match sent {
             Ok(Ok(())) => return Vec::new(),
             Ok(Err(error)) => error.to_string(),

@@ -1,4 +1,4 @@
-//! Everything that leaves: one idempotent producer, whole batches at once, a delivery report for each record.
+//! Everything that leaves: idempotent producers, whole batches at once, a delivery report for each record.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,6 +12,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use super::config::{KafkaConfig, KafkaConfigError};
 use super::link::{Link, LinkContext};
 use super::progress::Progress;
 use crate::courier::CourierError;
@@ -67,13 +68,37 @@ pub(super) fn headers<'h>(pairs: impl ExactSizeIterator<Item = (&'h str, Option<
     pairs.fold(room, |headers, (key, value)| headers.insert(Header { key, value }))
 }
 
-/// The producer, which can be made anew.
+/// The producers, which can be made anew.
 pub(super) struct Outgoing {
-    config: ClientConfig,
+    prompt: ClientConfig,
+    gathering: ClientConfig,
     link: Arc<Link>,
     progress: Arc<Progress>,
-    producer: RwLock<Option<Arc<Sender>>>,
+    producers: RwLock<Option<Arc<Producers>>>,
     pause: Mutex<Pause>,
+}
+
+/// How soon records leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// At once.
+    Prompt,
+    /// With what comes within a moment.
+    Gathering,
+}
+
+struct Producers {
+    prompt: Sender,
+    gathering: Sender,
+}
+
+impl Producers {
+    fn at(&self, pace: Pace) -> &Sender {
+        match pace {
+            Pace::Prompt => &self.prompt,
+            Pace::Gathering => &self.gathering,
+        }
+    }
 }
 
 /// Keeps producers that fail at once from following one another without end.
@@ -91,11 +116,24 @@ impl Default for Pause {
 type Sender = ThreadedProducer<Context>;
 
 impl Outgoing {
-    pub(super) fn new(config: ClientConfig, link: Arc<Link>, progress: Arc<Progress>) -> Result<Self, KafkaError> {
-        let context = Context { link: LinkContext(link.clone()), progress: progress.clone() };
-        let producer = Sender::from_config_and_context(&config, context)?;
-        let producer = RwLock::new(Some(Arc::new(producer)));
-        Ok(Self { config, link, progress, producer, pause: Mutex::default() })
+    pub(super) fn new(
+        config: &KafkaConfig,
+        link: Arc<Link>,
+        progress: Arc<Progress>,
+    ) -> Result<Self, KafkaConfigError> {
+        let (prompt, gathering) = (config.producer()?, config.gathering_producer()?);
+        let outgoing =
+            Self { prompt, gathering, link, progress, producers: RwLock::new(None), pause: Mutex::default() };
+        outgoing.replace(Some(outgoing.make()?));
+        Ok(outgoing)
+    }
+
+    fn make(&self) -> Result<Arc<Producers>, KafkaError> {
+        let sender = |config: &ClientConfig| {
+            let context = Context { link: LinkContext(self.link.clone()), progress: self.progress.clone() };
+            Sender::from_config_and_context(config, context)
+        };
+        Ok(Arc::new(Producers { prompt: sender(&self.prompt)?, gathering: sender(&self.gathering)? }))
     }
 
     /// Puts records in the queue, in their order. What the library refuses ends the batch; what came before is on its
@@ -104,8 +142,10 @@ impl Outgoing {
         &self,
         records: impl Iterator<Item = Outbound<'a>> + Send,
         batch: &Arc<Batch>,
+        pace: Pace,
     ) -> Result<(), CourierError> {
-        let producer = self.producer()?;
+        let producers = self.producers()?;
+        let producer = producers.at(pace);
         for (index, record) in records.enumerate() {
             if index % YIELD_EVERY == YIELD_EVERY - 1 {
                 tokio::task::yield_now().await;
@@ -140,14 +180,15 @@ impl Outgoing {
     pub(super) async fn deliver<'a>(
         &self,
         records: impl Iterator<Item = Outbound<'a>> + Send,
+        pace: Pace,
     ) -> Result<(), CourierError> {
         let batch = Batch::new(None);
-        let enqueued = self.enqueue(records, &batch).await;
+        let enqueued = self.enqueue(records, &batch, pace).await;
         batch.close();
         enqueued.and(batch.delivered().await)
     }
 
-    /// Makes a producer that failed for good anew, if it is time. What waited in the old one is reported as not
+    /// Makes producers anew of which one failed for good, if it is time. What waited in the old ones is reported as not
     /// delivered. To be called from time to time until it has succeeded.
     pub(super) fn mend(&self) {
         let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,10 +200,9 @@ impl Outgoing {
         }
         pause.until = Some(Instant::now() + pause.length);
         pause.length = (pause.length * 2).min(REBUILD_WAIT.1);
-        let context = Context { link: LinkContext(self.link.clone()), progress: self.progress.clone() };
-        match Sender::from_config_and_context(&self.config, context) {
+        match self.make() {
             Ok(fresh) => {
-                self.replace(Some(Arc::new(fresh)));
+                self.replace(Some(fresh));
                 self.link.mended();
             }
             Err(error) => tracing::error!(%error, "the Kafka producer cannot be made anew; trying again"),
@@ -171,23 +211,26 @@ impl Outgoing {
 
     /// Waits until what was enqueued is delivered, at most for a while. Blocks.
     pub(super) fn flush(&self, longest: Duration) {
-        if let Ok(producer) = self.producer()
-            && let Err(error) = producer.flush(longest)
-        {
-            tracing::warn!(%error, "some records were not delivered before the end; they will be sent again");
+        let Ok(producers) = self.producers() else { return };
+        for producer in [&producers.prompt, &producers.gathering] {
+            if let Err(error) = producer.flush(longest) {
+                tracing::warn!(%error, "some records were not delivered before the end; they will be sent again");
+            }
         }
     }
 
-    fn producer(&self) -> Result<Arc<Sender>, CourierError> {
-        let producer = self.producer.read().unwrap_or_else(PoisonError::into_inner);
-        producer.clone().ok_or_else(|| CourierError::Unavailable("the courier has ended".to_owned()))
+    fn producers(&self) -> Result<Arc<Producers>, CourierError> {
+        let producers = self.producers.read().unwrap_or_else(PoisonError::into_inner);
+        producers.clone().ok_or_else(|| CourierError::Unavailable("the courier has ended".to_owned()))
     }
 
-    fn replace(&self, producer: Option<Arc<Sender>>) {
-        let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *current, producer);
-        // Dropping waits for the library's threads.
-        std::thread::spawn(move || drop(old));
+    fn replace(&self, producers: Option<Arc<Producers>>) {
+        let mut current = self.producers.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, producers);
+        if old.is_some() {
+            // Dropping waits for the library's threads.
+            std::thread::spawn(move || drop(old));
+        }
     }
 }
 

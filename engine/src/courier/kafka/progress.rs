@@ -28,7 +28,7 @@ use crate::shard::now;
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Notes kept of one participant; when there are more, every second is dropped.
+/// Notes kept of one participant; when there are more, every second is dropped, and new ones are made half as often.
 const NOTES_MAX: usize = 128;
 
 /// Workers that have not moved for so many looks may be waited for in vain: the log may not be the same any more.
@@ -64,6 +64,8 @@ struct State {
     ends: Ends,
     /// Oldest first, as far as not all of it is read.
     notes: VecDeque<Note>,
+    /// The least time between two notes.
+    spacing: Millis,
     /// The ends up to which all is read.
     passed: Ends,
 }
@@ -143,7 +145,11 @@ impl State {
     fn note(&mut self, at: Timestamp) -> bool {
         match self.notes.back_mut() {
             Some(last) if last.ends == self.ends => last.until = at,
-            None if self.ends == self.passed => return false,
+            Some(last) if at.since(last.since) < self.spacing => {}
+            None if self.ends == self.passed => {
+                self.spacing = Millis(0);
+                return false;
+            }
             _ => self.notes.push_back(Note { since: at, until: at, ends: self.ends.clone() }),
         }
         if self.notes.len() > NOTES_MAX {
@@ -152,6 +158,7 @@ impl State {
                 number += 1;
                 number % 2 == 0
             });
+            self.spacing = Millis((self.spacing.0 * 2).max(2 * LOOK_EVERY.as_millis() as u64));
         }
         true
     }
@@ -339,7 +346,7 @@ mod tests {
             state.note(Timestamp(at));
         }
         assert!(state.notes.len() <= NOTES_MAX);
-        assert_eq!(state.notes.back().map(|note| note.until.0), Some(10_000));
+        assert!(state.notes.back().is_some_and(|note| note.until.0 > 9_000));
         let read = state.pass(&ends([(0, 5_000)])).expect("some of them are passed").0;
         assert!((4_000..=5_000).contains(&read), "{read}");
     }
