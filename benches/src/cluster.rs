@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use xtask::services::Services;
 
-use crate::{BenchError, Courier, Participants, say};
+use crate::{BenchError, Courier, Participants, say, topics};
 
 /// Longest wait until a process is ready.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -21,6 +21,10 @@ const STOCK: u64 = 900_000;
 
 /// What the program's load orders.
 const PRODUCTS: [&str; 3] = ["LAPTOP001", "PHONE001", "MOUSE001"];
+
+/// Databases, and what the names of topics begin with, made anew for each run.
+const NAME: &str = "bench";
+const PREFIX: &str = "bench.";
 
 const NAMES: [&str; 4] = ["order", "payment", "inventory", "notification"];
 
@@ -37,7 +41,9 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn name(&self) -> String {
         let Self { courier, participants, engines, .. } = self;
-        format!("Postgres + {courier:?}, {participants:?} participants, {engines} engine(s)")
+        let engines = if *engines == 1 { "1 engine".to_owned() } else { format!("{engines} engines") };
+        let participants = format!("{participants:?}").to_lowercase();
+        format!("Postgres + {courier}, {participants} participants, {engines}")
     }
 }
 
@@ -63,12 +69,11 @@ pub(crate) fn build() -> Result<PathBuf, BenchError> {
 impl<'s> Cluster<'s> {
     /// Starts everything and waits until it is ready.
     pub(crate) fn start(services: &Services, program: &'s Path, setup: &Setup) -> Result<Self, BenchError> {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let name = format!("bench_{}", since_epoch.as_millis());
-        let folder = std::env::temp_dir().join(&name);
-        std::fs::create_dir_all(&folder).map_err(|error| BenchError::Io { doing: name.clone(), error })?;
+        let folder = std::env::temp_dir().join(NAME);
+        std::fs::create_dir_all(&folder).map_err(|error| BenchError::Io { doing: NAME.to_owned(), error })?;
+        topics::delete(&services.bus, &[PREFIX, "order_", "payment_", "inventory_", "notification_"])?;
         let mut environment =
-            vec![("AMENDS_STORE", services.create_database(&name)?), ("AMENDS_BUS_PREFIX", format!("{name}."))];
+            vec![("AMENDS_STORE", services.create_database(NAME)?), ("AMENDS_BUS_PREFIX", PREFIX.to_owned())];
         if setup.courier == Courier::Kafka {
             environment.push(("AMENDS_BUS", services.bus.clone()));
         }
@@ -81,14 +86,14 @@ impl<'s> Cluster<'s> {
         if setup.courier == Courier::Kafka {
             cluster.once(&["bus", "ensure"])?;
         }
-        let grpc = cluster.workers(services, setup, &name)?;
+        let grpc = cluster.workers(services, setup)?;
         cluster.engines(setup, &grpc)?;
         Ok(cluster)
     }
 
     /// Workers first, so that no command waits for its participant. Answers where they are reached over gRPC.
-    fn workers(&mut self, services: &Services, setup: &Setup, name: &str) -> Result<Vec<(String, String)>, BenchError> {
-        let store = services.create_database(&format!("{name}_participants"))?;
+    fn workers(&mut self, services: &Services, setup: &Setup) -> Result<Vec<(String, String)>, BenchError> {
+        let store = services.create_database(&format!("{NAME}_participants"))?;
         let groups: Vec<Vec<&str>> =
             if setup.one_worker { vec![NAMES.to_vec()] } else { NAMES.iter().map(|name| vec![*name]).collect() };
         let mut reached = Vec::new();

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod report;
+mod topics;
 mod usage;
 
 use std::path::PathBuf;
@@ -65,6 +66,15 @@ struct Args {
 pub(crate) enum Courier {
     Kafka,
     Grpc,
+}
+
+impl std::fmt::Display for Courier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kafka => "Kafka",
+            Self::Grpc => "gRPC",
+        })
+    }
 }
 
 /// What participants do.
