@@ -65,6 +65,12 @@ impl<T> Asked<T> {
         }
     }
 
+    /// Forgets all.
+    #[cfg(feature = "grpc")]
+    pub(super) fn clear(&self) {
+        self.lock().waiting.clear();
+    }
+
     /// How many commands are waited for, copies not counted.
     #[cfg(all(test, feature = "grpc"))]
     pub(super) fn len(&self) -> usize {

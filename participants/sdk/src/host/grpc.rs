@@ -1,19 +1,22 @@
-//! A participant as a process of its own, called over gRPC: `amends.v1.ParticipantService`, with health.
+//! A participant as a process of its own, called over gRPC: `amends.v1.ParticipantService`, the same many commands at a
+//! time as `ParticipantStreamService`, and health.
 //!
 //! A call waits until its command is answered; meanwhile those of other calls share its transaction. An error of gRPC's
-//! own says nothing about what was done: the caller sends the command again.
+//! own says nothing about what was done: the caller sends the command again. The same holds for a stream that ends.
 
 mod convert;
+mod intake;
 mod service;
+mod stream;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::{Command, Reply};
+use amends_core::Command;
 use amends_proto::amends::v1::participant_service_server::ParticipantServiceServer;
-use async_trait::async_trait;
+use amends_proto::amends::v1::participant_stream_service_server::ParticipantStreamServiceServer;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
@@ -23,13 +26,19 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::ReplySink;
-use super::asked::Asked;
 use crate::subscription::Subscriptions;
+use intake::{Replies, Shared};
+use service::Participant;
 
-/// Commands that wait for the answerer; those beyond are told to come again.
+/// Commands that wait for the answerer. Single calls beyond are told to come again; streams are read no further.
 const QUEUE: usize = 2048;
-/// Most calls open at a time. More than the replies that a host holds back, which must not keep all others out.
+/// Most commands open at a time. More than the replies that a host holds back, which must not keep all others out.
 const OPEN_MAX: usize = 16_384;
+/// Largest message that is read from a stream: callers keep to 4 MiB, and one that errs shall not lose its connection.
+const READ_MAX: usize = 16 * 1024 * 1024;
+/// What one stream, and one connection, may have on its way here before this side has read it. HTTP/2's own 64 KiB would
+/// stop a stream of commands many times per message.
+const WINDOWS: (u32, u32) = (2 * 1024 * 1024, 4 * 1024 * 1024);
 /// How long a host that is told to stop takes to finish what it has in hand.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long connections then have to end by themselves.
@@ -53,21 +62,6 @@ pub struct GrpcHost {
     hurry: CancellationToken,
 }
 
-/// What the calls share.
-struct Shared {
-    served: Served,
-    asked: Asked<oneshot::Sender<Reply>>,
-    /// `None` once the host is told to stop.
-    commands: RwLock<Option<mpsc::Sender<Command>>>,
-    open: Semaphore,
-}
-
-impl Shared {
-    fn commands(&self) -> Option<mpsc::Sender<Command>> {
-        self.commands.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 impl GrpcHost {
     /// Starts a participant; must be called within a runtime.
     ///
@@ -79,15 +73,17 @@ impl GrpcHost {
         F: Future<Output = ()> + Send + 'static,
     {
         let (sender, commands) = mpsc::channel(QUEUE);
-        let (asked, open) = (Asked::default(), Semaphore::new(OPEN_MAX));
-        let shared = Arc::new(Shared { served, asked, commands: RwLock::new(Some(sender)), open });
+        let shared = Arc::new(Shared::new(served, sender));
         let hurry = CancellationToken::new();
         let answering = answer(commands, Arc::new(Replies(Arc::clone(&shared))), hurry.clone());
         let answering = AbortOnDropHandle::new(tokio::spawn(answering));
         let (health, health_service) = health_reporter();
-        let service = ParticipantServiceServer::new(service::Participant(Arc::clone(&shared)));
-        health.set_serving::<ParticipantServiceServer<service::Participant>>().await;
-        let routes = Routes::new(service).add_service(health_service);
+        let participant = Participant(Arc::clone(&shared));
+        health.set_serving::<ParticipantServiceServer<Participant>>().await;
+        health.set_serving::<ParticipantStreamServiceServer<Participant>>().await;
+        let streams = ParticipantStreamServiceServer::new(participant.clone()).max_decoding_message_size(READ_MAX);
+        let routes = Routes::new(ParticipantServiceServer::new(participant)).add_service(streams);
+        let routes = routes.add_service(health_service);
         Self { shared, routes, health, answering, hurry }
     }
 
@@ -98,14 +94,17 @@ impl GrpcHost {
 
     /// Takes no new commands, answers those in hand, and returns when that is done or five seconds are over.
     pub async fn shutdown(self) {
-        self.health.set_not_serving::<ParticipantServiceServer<service::Participant>>().await;
+        self.health.set_not_serving::<ParticipantServiceServer<Participant>>().await;
+        self.health.set_not_serving::<ParticipantStreamServiceServer<Participant>>().await;
         self.health.set_service_status("", ServingStatus::NotServing).await;
-        *self.shared.commands.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.stop();
         let mut answering = self.answering;
         if tokio::time::timeout(GRACE, &mut answering).await.is_err() {
             tracing::warn!("not all commands were answered in time; they come again");
             self.hurry.cancel();
         }
+        // No answer will come any more: who still waits is told so, and a stream that has given all its answers ends.
+        self.shared.asked.clear();
     }
 }
 
@@ -123,7 +122,10 @@ where
     let host = GrpcHost::start(served, answer).await;
     let stop = CancellationToken::new();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = Server::builder().add_routes(host.routes());
+    let server = Server::builder()
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .add_routes(host.routes());
     let mut serving = std::pin::pin!(server.serve_with_incoming_shutdown(incoming, stop.cancelled()));
     tokio::select! {
         ended = &mut serving => return ended,
@@ -138,21 +140,6 @@ where
     stop.cancel();
     // A watcher of the health service never ends by itself.
     tokio::time::timeout(CLOSE, serving).await.unwrap_or(Ok(()))
-}
-
-/// The way of replies to the calls that wait for them.
-struct Replies(Arc<Shared>);
-
-#[async_trait]
-impl ReplySink for Replies {
-    async fn send(&self, replies: Vec<Reply>) {
-        for reply in replies {
-            if let Some(call) = self.0.asked.answered(&reply) {
-                // The caller may be gone; it will send its command again.
-                let _ = call.send(reply);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

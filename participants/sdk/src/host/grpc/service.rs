@@ -1,4 +1,4 @@
-//! The calls.
+//! The single calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,27 +12,15 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tracing::Instrument;
 
-use super::Shared;
 use super::convert::{self, InvalidField};
-use crate::host::asked::Ask;
+use super::intake::{Caller, Shared, span};
 
 /// When to come back, said to callers that find no room.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// The service in front of a participant.
+/// The services in front of a participant.
+#[derive(Clone)]
 pub(super) struct Participant(pub(super) Arc<Shared>);
-
-/// A call that waits; its place is free when it ends, however it does.
-struct Waiting<'s> {
-    shared: &'s Shared,
-    ask: Ask,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.shared.asked.forget(self.ask);
-    }
-}
 
 #[async_trait]
 impl ParticipantService for Participant {
@@ -40,8 +28,7 @@ impl ParticipantService for Participant {
         let (metadata, _, message) = request.into_parts();
         let command = convert::command(message).map_err(|invalid| refuse(&invalid))?;
         let trace = metadata.get("traceparent").and_then(|trace| trace.to_str().ok());
-        let Command { saga_id, step, operation, attempt, .. } = &command;
-        let span = tracing::debug_span!("command", %saga_id, %step, operation = operation.as_str(), attempt, trace);
+        let span = span(&command, trace);
         self.answer(command).instrument(span).await
     }
 
@@ -67,7 +54,11 @@ impl ParticipantService for Participant {
         }
     }
 
+    /// A host that stops does not answer: who asks would bring it commands next.
     async fn describe(&self, _: Request<proto::DescribeRequest>) -> Result<Response<proto::DescribeResponse>, Status> {
+        if self.0.commands().is_none() {
+            return Err(stopping());
+        }
         let served = &self.0.served;
         let topics = served.subscriptions.as_ref().map(crate::Subscriptions::topics).unwrap_or_default();
         Ok(Response::new(proto::DescribeResponse { commands: served.commands.clone(), topics }))
@@ -76,17 +67,16 @@ impl ParticipantService for Participant {
 
 impl Participant {
     pub(super) async fn answer(&self, command: Command) -> Result<Response<proto::Reply>, Status> {
-        let shared = &*self.0;
-        let Ok(_open) = shared.open.try_acquire() else { return Err(come_again("too many calls are open")) };
-        let Some(commands) = shared.commands() else { return Err(come_again("the participant is stopping")) };
-        let Ok(place) = commands.try_reserve() else {
+        let shared = &self.0;
+        let Ok(place) = Arc::clone(&shared.open).try_acquire_owned() else {
+            return Err(come_again("too many calls are open"));
+        };
+        let Some(commands) = shared.commands() else { return Err(stopping()) };
+        let Ok(queued) = commands.try_reserve_owned() else {
             return Err(come_again("the participant has more commands than it can take"));
         };
         let (call, reply) = oneshot::channel();
-        let _waiting = Waiting { shared, ask: shared.asked.ask(&command, call) };
-        place.send(command);
-        // Held any longer, it would keep a host that stops from seeing its last command.
-        drop(commands);
+        let _waiting = shared.enter(command, Caller::Call(call), place, queued);
         match reply.await {
             Ok(reply) => Ok(Response::new(convert::reply(reply))),
             Err(_) => Err(come_again("the participant has stopped")),
@@ -97,6 +87,10 @@ impl Participant {
 /// The outcome is unknown, or there is none: the same command may be sent again.
 fn come_again(why: &str) -> Status {
     Status::with_error_details(Code::Unavailable, why, ErrorDetails::with_retry_info(Some(RETRY_AFTER)))
+}
+
+pub(super) fn stopping() -> Status {
+    come_again("the participant is stopping")
 }
 
 fn refuse(invalid: &InvalidField) -> Status {

@@ -1,9 +1,12 @@
+mod streams;
+
 use std::net::SocketAddr;
 
-use amends_core::{Failure, Operation, Outcome, Payload};
+use amends_core::{Failure, Operation, Outcome, Payload, Reply};
 use amends_proto::amends::v1 as proto;
 use amends_proto::amends::v1::participant_service_client::ParticipantServiceClient;
 use amends_proto::amends::v1::reply::Outcome as ProtoOutcome;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
