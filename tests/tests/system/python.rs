@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::installation::{Installation, Transport};
+use self::installation::{Installation, PARTICIPANT, Transport};
 use self::venv::{EXAMPLES, python};
 use crate::program::eventually;
 
@@ -56,6 +56,10 @@ async fn orders_end(transport: Transport) {
     assert_eq!(installation.points("python_1").await, [1299]);
     assert!(installation.points("guest_1").await.is_empty());
     assert_eq!(installation.points("python_2").await, [0]);
+    assert!(installation.reached("payment", "over a stream"), "a worker serves streams, and the engine uses them");
+    if transport == Transport::Grpc {
+        assert!(installation.reached(PARTICIPANT, "as single calls"), "Python serves single calls alone");
+    }
 
     // Killed after its commit and before its reply: the command comes again, its effect does not.
     installation.terminate_python().await;

@@ -77,7 +77,10 @@ impl Link {
         let lost = if self.streams { self.stream(inlet).await } else { None };
         connected.lost = Some(match lost {
             Some(why) => why,
-            None => self.single(inlet).await,
+            None => {
+                tracing::info!(participant = self.participant.name, "commands go as single calls");
+                self.single(inlet).await
+            }
         });
     }
 

@@ -123,7 +123,13 @@ async fn call(mut client: ParticipantServiceClient<Channel>, held: Held) -> Fini
         Err(status) if is_absence(&status) => Finished::Absent(Box::new(held), status),
         Err(status) if is_out_of_time(&status) => Finished::Silent,
         Err(status) => {
-            unknown(&held, status.code());
+            match status.code() {
+                code @ (Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::ResourceExhausted) => {
+                    let command = &held.command;
+                    tracing::debug!(saga = %command.saga_id, command = command.command, ?code, "outcome unknown");
+                }
+                code => unknown(&held, &format!("it answers {code:?}")),
+            }
             Finished::Unknown
         }
     }
@@ -140,17 +146,12 @@ fn answered(held: &Held, reply: proto::Reply) -> Finished {
 }
 
 /// Says what no retry will heal. The words of a participant are left out (I37).
-fn unknown(held: &Held, code: Code) {
+pub(super) fn unknown(held: &Held, why: &str) {
     let command = &held.command;
-    match code {
-        Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::ResourceExhausted => {
-            tracing::debug!(saga = %command.saga_id, command = command.command, ?code, "outcome unknown");
-        }
-        _ => tracing::warn!(
-            saga = %command.saga_id, step = %command.step, command = command.command, attempt = command.attempt, ?code,
-            "the participant could not take a command; the outcome counts as unknown",
-        ),
-    }
+    tracing::warn!(
+        saga = %command.saga_id, step = %command.step, command = command.command, attempt = command.attempt, why,
+        "the participant could not take a command; the outcome counts as unknown",
+    );
 }
 
 pub(super) fn unreadable(held: &Held, why: &str) {

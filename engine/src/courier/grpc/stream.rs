@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::link::{Link, absence};
 use super::queue::Held;
-use super::single::unreadable;
+use super::single::{unknown, unreadable};
 use super::translate;
 use super::waiting::Waiting;
 use crate::courier::Inlet;
@@ -65,7 +65,10 @@ impl Link {
             let idle = participant.is_idle();
             tokio::select! {
                 begun = &mut beginning, if inbound.is_none() => match begun {
-                    Ok(begun) => inbound = Some(begun.into_inner()),
+                    Ok(begun) => {
+                        tracing::info!(participant = participant.name, "commands go over a stream");
+                        inbound = Some(begun.into_inner());
+                    }
                     Err(status) => return status,
                 },
                 message = next(&mut inbound) => match message {
@@ -95,6 +98,7 @@ impl Link {
             // Nobody waits for it any more, or it came twice.
             let Some(held) = waiting.answered(CommandId::from_uuid(id), answer.attempt) else { continue };
             if reply.outcome.is_none() {
+                unknown(&held, "the answer has no outcome");
                 continue;
             }
             match translate::reply(&held.command, reply) {

@@ -20,7 +20,7 @@ use crate::http::{Call, Client};
 use crate::program::{self, SOON, eventually, free_port};
 
 /// The participant in whose place Python stands, and its command.
-const PARTICIPANT: &str = "notification";
+pub(super) const PARTICIPANT: &str = "notification";
 const COMMAND: &str = "notification.send";
 
 /// How commands reach Python.
@@ -168,6 +168,11 @@ impl Installation {
     /// All that it has printed, over all its starts.
     pub(super) fn python_said(&self) -> String {
         self.log("python")
+    }
+
+    /// How the engine's commands reach a participant, by its own word.
+    pub(super) fn reached(&self, participant: &str, how: &str) -> bool {
+        self.log("engine").lines().any(|line| line.contains(how) && line.contains(participant))
     }
 
     /// Submits an order; gives its saga.
