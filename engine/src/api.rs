@@ -27,6 +27,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 
 use crate::Engine;
+use crate::service::forward::caller;
 
 pub use principal::principal;
 
@@ -95,7 +96,7 @@ async fn by_protocol(State(mut grpc): State<Router>, request: Request, next: Nex
     if !is_grpc(&request) {
         return next.run(request).await;
     }
-    match grpc.call(request).await {
+    match caller::until(deadline::give_up(request.headers()), grpc.call(request)).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

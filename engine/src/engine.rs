@@ -177,7 +177,7 @@ impl Engine {
         // An error means that the engine was stopped before it began.
         let _ = ready.await;
         let (archive, leases) = (storage.archive, storage.leases);
-        let forward = Forward::new(archive.clone(), config.address, cancel.clone());
+        let forward = Forward::new(archive.clone(), config.address, config.lease, cancel.clone());
         let shared = Shared {
             archive,
             definitions,

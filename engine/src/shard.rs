@@ -17,7 +17,7 @@ pub(crate) use catch_up::CatchUp;
 pub(crate) use control::{CONTROL_QUEUE, Control};
 pub(crate) use lane::{Lane, LaneConfig, LaneInput, LaneQueues, StartRequest};
 pub use lease::LEASE_MIN;
-pub(crate) use lease::{Holdings, Keeper};
+pub(crate) use lease::{Holdings, Keeper, orphaned_max};
 pub(crate) use outbound::{Dispatcher, PublishQueue};
 pub(crate) use resident::Residents;
 

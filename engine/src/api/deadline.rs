@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::service::wait::WAIT_MAX;
 
@@ -15,8 +16,18 @@ const MARGIN: Duration = Duration::from_millis(50);
 /// How long an answer may be held back for a caller who has said how long it waits. An answer in time says more than
 /// none, so a tenth of it is left for the way.
 pub fn wait_max(headers: &HeaderMap) -> Duration {
-    let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).and_then(read);
-    given.map_or(WAIT_MAX, |given| given.saturating_sub((given / 10).max(MARGIN)).min(WAIT_MAX))
+    said(headers).map_or(WAIT_MAX, |said| said.min(WAIT_MAX))
+}
+
+/// The same as a moment; `None` if the caller has not said how long it waits.
+pub(super) fn give_up(headers: &HeaderMap) -> Option<Instant> {
+    // What no clock can hold is as good as nothing.
+    Instant::now().checked_add(said(headers)?)
+}
+
+fn said(headers: &HeaderMap) -> Option<Duration> {
+    let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).and_then(read)?;
+    Some(given.saturating_sub((given / 10).max(MARGIN)))
 }
 
 /// Up to eight digits and a unit.

@@ -3,6 +3,7 @@
 //! A forwarded request is never forwarded again: an engine that does not own the shard says so, and this one looks for
 //! the owner anew. So there are no loops, only a caller that waits a little while a shard changes hands.
 
+pub(crate) mod caller;
 mod peers;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amends_core::{Input, SagaId, Shard, Status as SagaStatus, Timestamp};
+use amends_core::{Input, Millis, SagaId, Shard, Status as SagaStatus, Timestamp};
 use amends_proto::amends::v1 as proto;
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -21,15 +22,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{ConnectError, Request, Response, Status};
 
-use super::ServiceError;
 use super::start::{StartSaga, Started};
+use super::{ServiceError, wait};
 use crate::api::errors;
+use crate::shard::orphaned_max;
 use crate::store::{Archive, Owner};
 use peers::{Client, Peers};
 
-/// How long a request looks for an owner: a lease that nobody gave up runs out and is claimed within a few seconds. A
-/// caller that has less time leaves before.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// What a request allows for a shard to be taken over once its lease has ended: its sagas are read first. An engine that
+/// is alone takes back what it has dropped within the same.
+const TAKE_OVER_MAX: Duration = Duration::from_secs(3);
 
 /// First and longest wait between two tries, before jitter, which adds up to as much again.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
@@ -55,6 +57,8 @@ pub(crate) struct Forward {
     peers: Peers,
     /// This engine's own address: nothing is sent there.
     own: String,
+    /// How long a request looks for an owner: until one that died without a word must have been replaced. A caller that
+    /// has less time leaves before.
     wait_max: Duration,
     /// Ends what follows sagas elsewhere.
     cancel: CancellationToken,
@@ -71,8 +75,14 @@ enum Told<T> {
 }
 
 impl Forward {
-    pub(crate) fn new(archive: Arc<dyn Archive>, own: String, cancel: CancellationToken) -> Self {
-        Self { peers: Peers::new(archive), own, wait_max: WAIT_MAX, cancel }
+    /// `lease` is the engines'; `None` if there is no other.
+    pub(crate) fn new(
+        archive: Arc<dyn Archive>,
+        own: String,
+        lease: Option<Millis>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self { peers: Peers::new(archive), own, wait_max: wait_max(lease), cancel }
     }
 
     /// Accepts a saga, here or where its shard is. Safe to repeat: its id is made, so that it is started once.
@@ -191,7 +201,7 @@ impl Forward {
         L: Future<Output = Result<T, ServiceError>>,
         C: Future<Output = Told<T>>,
     {
-        let give_up = Instant::now() + self.wait_max;
+        let give_up = caller::give_up(Instant::now() + self.wait_max);
         let waits = ExponentialBuilder::new().with_min_delay(WAITS.0).with_max_delay(WAITS.1).with_jitter();
         let mut waits = waits.without_max_times().build();
         let mut why;
@@ -241,6 +251,11 @@ impl Forward {
             Err(error) => Told::NotThere(format!("{:?} is no address: {error}", owner.address)),
         }
     }
+}
+
+/// Never so long that an API gives up first: its answer would say less.
+fn wait_max(lease: Option<Millis>) -> Duration {
+    (lease.map_or(Duration::ZERO, orphaned_max) + TAKE_OVER_MAX).min(wait::WAIT_MAX)
 }
 
 fn timed<T>(message: T, left: Duration) -> Request<T> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use amends_core::{Epoch, Saga, SagaId, Status};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,7 @@ type Seats = HashMap<SagaId, Vec<oneshot::Sender<Arc<Saga>>>>;
 pub struct Seat {
     waiting: Arc<Waiting>,
     saga: SagaId,
+    taken: Instant,
     /// The ownership under which this engine tells the end.
     epoch: Option<Epoch>,
     told: oneshot::Receiver<Arc<Saga>>,
@@ -69,7 +70,7 @@ impl Waiting {
     pub(crate) fn seat(self: &Arc<Self>, saga: SagaId, epoch: Option<Epoch>) -> Seat {
         let (tell, told) = oneshot::channel();
         self.seats().entry(saga).or_default().push(tell);
-        Seat { waiting: Arc::clone(self), saga, epoch, told }
+        Seat { waiting: Arc::clone(self), saga, taken: Instant::now(), epoch, told }
     }
 
     fn tell(&self, saga: &Arc<Saga>) {
@@ -99,12 +100,13 @@ impl Drop for Seat {
 }
 
 /// Waits until a saga that was just accepted has ended or parked, at most for `limit` and never longer than
-/// [`WAIT_MAX`]. Answers the saga as it then is, if that is known without reading it.
+/// [`WAIT_MAX`], both since the place was taken: what it took to start the saga counts. Answers the saga as it then is, if that is known without reading it.
 pub async fn until_settled(engine: &Engine, mut seat: Seat, started: &Started, limit: Duration) -> Option<Arc<Saga>> {
     if is_settled(started.status) {
         return None;
     }
-    timeout(limit.min(WAIT_MAX), wait(engine, &mut seat)).await.ok().flatten()
+    let left = limit.min(WAIT_MAX).saturating_sub(seat.taken.elapsed());
+    timeout(left, wait(engine, &mut seat)).await.ok().flatten()
 }
 
 async fn wait(engine: &Engine, seat: &mut Seat) -> Option<Arc<Saga>> {

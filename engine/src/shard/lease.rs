@@ -25,6 +25,13 @@ const BEATS: u32 = 6;
 /// No lease shorter than this is asked for by an engine that has company: a beat must fit in several times.
 pub const LEASE_MIN: Millis = Millis(1_000);
 
+/// How long a shard is nobody's, at the most, once its owner has died: its lease ends, and another finds that with its
+/// next heartbeat. What the take-over costs comes on top.
+pub(crate) fn orphaned_max(ttl: Millis) -> Duration {
+    let ttl = Duration::from(ttl);
+    ttl + ttl / BEATS
+}
+
 /// What the lanes hold, by shard: the epoch, or one of the two words below. Read by everybody, written by the lanes.
 #[derive(Clone)]
 pub(crate) struct Holdings(Arc<[AtomicI64]>);

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "a test program")]
 
 mod commits;
+#[cfg(feature = "postgres")]
+mod forwards;
 mod logs;
 mod owners;
 mod restarts;

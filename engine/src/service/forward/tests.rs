@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use uuid::Uuid;
 
-use super::{Forward, Here};
+use super::{Forward, Here, Instant, TAKE_OVER_MAX, caller, wait, wait_max};
 use crate::api::grpc::peer::Peer;
 use crate::service::ServiceError;
 use crate::service::start::{StartSaga, Started};
@@ -135,7 +135,7 @@ struct This {
 impl This {
     async fn new(wait_max: Duration) -> Self {
         let store = Arc::new(SqliteStore::open(":memory:", 1).await.unwrap());
-        let mut forward = Forward::new(store.clone(), "here".to_owned(), CancellationToken::new());
+        let mut forward = Forward::new(store.clone(), "here".to_owned(), None, CancellationToken::new());
         forward.wait_max = wait_max;
         Self { store, forward: Arc::new(forward), here: Played::new(false) }
     }
@@ -296,6 +296,27 @@ async fn an_owner_that_hangs_is_waited_for_no_longer_than_the_caller_does() {
     let began = std::time::Instant::now();
     assert!(matches!(this.cancel().await, Err(ServiceError::Unavailable(_))));
     assert!(began.elapsed() < SHORT * 4);
+}
+
+#[tokio::test]
+async fn a_caller_that_has_said_how_long_it_waits_is_answered_by_then() {
+    let (this, other) = (This::new(LONG).await, Other::start(1).await);
+    let within = |request| async {
+        let began = Instant::now();
+        let answer = caller::until(Some(began + SHORT), request).await;
+        assert!(matches!(answer, Err(ServiceError::Unavailable(_))) && began.elapsed() < SHORT * 4, "{answer:?}");
+    };
+    within(this.cancel()).await;
+    other.played.hangs.store(true, Ordering::SeqCst);
+    this.give(&other.owner).await;
+    within(this.cancel()).await;
+}
+
+#[test]
+fn an_owner_that_dies_is_waited_for_until_it_must_have_been_replaced() {
+    assert_eq!(wait_max(Some(Millis(6_000))), Duration::from_secs(10));
+    assert_eq!(wait_max(Some(Millis(3_600_000))), wait::WAIT_MAX, "an API would give up first");
+    assert_eq!(wait_max(None), TAKE_OVER_MAX);
 }
 
 #[tokio::test]
