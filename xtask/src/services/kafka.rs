@@ -150,7 +150,7 @@ pub(super) fn kill(record: &mut Kafka) -> Result<()> {
 fn java(record: &Kafka, mut command: Command) -> Command {
     command
         .args(HEAP)
-        .args(["-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"])
+        .args(["-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"])
         .arg(format!("-Dlog4j2.configurationFile={}", log4j(record).display()))
         .arg("-cp")
         .arg(record.libs.join("*"))
