@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amends_engine::Definitions;
 use amends_engine::courier::kafka::KafkaConfig;
-use amends_engine::courier::kafka::admin::{self, BusError, EnsureOptions, TopicReport, TopicState, WantedTopic};
+use amends_engine::courier::kafka::admin::{self, BusError, EnsureOptions, TopicReport, TopicState};
 use amends_engine::store::{Storage, TopicBook};
 use secrecy::ExposeSecret as _;
 
@@ -28,12 +28,6 @@ pub(crate) fn config(
     Ok(KafkaConfig { bootstrap, shards, participants, prefix: settings.bus.prefix.clone(), properties })
 }
 
-/// All topics that these definitions need. As many partitions everywhere as there are shards: then a shard's commands
-/// and replies keep together.
-pub(crate) fn wanted(config: &KafkaConfig, definitions: &Definitions) -> Vec<WantedTopic> {
-    admin::wanted(config, definitions, i32::from(config.shards))
-}
-
 /// Makes what is missing and writes it down; a broker that is not up yet is waited for.
 pub(crate) async fn ensure(
     config: &KafkaConfig,
@@ -41,7 +35,7 @@ pub(crate) async fn ensure(
     definitions: &Definitions,
     options: EnsureOptions,
 ) -> Result<Vec<TopicReport>, CliError> {
-    let wanted = wanted(config, definitions);
+    let wanted = admin::wanted(config, definitions);
     let ensure = || admin::ensure(config, book, &wanted, options);
     let is_down = |error: &BusError| matches!(error, BusError::Broker(_));
     patience::until_up("the bus", ensure, is_down).await.map_err(|error| unusable(config, &error))
@@ -70,7 +64,7 @@ pub(crate) async fn check_recorded(
         CliError::new(Exit::Unreachable, "the recorded topics cannot be read").why(error).next("amends doctor")
     })?;
     let missing =
-        wanted(config, definitions).into_iter().find(|topic| recorded.iter().all(|row| row.name != topic.name));
+        admin::wanted(config, definitions).into_iter().find(|topic| recorded.iter().all(|row| row.name != topic.name));
     match missing {
         None => Ok(()),
         Some(topic) => Err(CliError::new(Exit::Refused, format!("the topic {} has not been made yet", topic.name))

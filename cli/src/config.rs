@@ -71,6 +71,7 @@ pub(crate) struct StoreSettings {
 pub(crate) struct BusSettings {
     pub(crate) url: Option<String>,
     pub(crate) prefix: String,
+    pub(crate) partitions: i32,
     pub(crate) replication: Option<i32>,
     #[serde(default)]
     pub(crate) properties: BTreeMap<String, SecretString>,

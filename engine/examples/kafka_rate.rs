@@ -43,8 +43,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some((name.to_owned(), value.to_owned()))
     }));
     let book = Arc::new(Book);
-    let topics = wanted(&config, &Definitions::default(), 16);
-    ensure(&config, &*book, &topics, EnsureOptions { replication: None, adopt: false }).await?;
+    let topics = wanted(&config, &Definitions::default());
+    ensure(&config, &*book, &topics, EnsureOptions { partitions: 4, replication: None, adopt: false }).await?;
     let courier = KafkaCourier::start(config.clone(), book)?;
     let (sender, mut replies) = mpsc::channel(1_000);
     courier.connect(Arc::new(Taken(sender)));

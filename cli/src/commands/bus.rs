@@ -3,7 +3,7 @@
 use amends_core::record::header;
 use amends_engine::courier::SourceRecord;
 use amends_engine::courier::kafka::KafkaConfig;
-use amends_engine::courier::kafka::admin::{BusError, EnsureOptions, TopicReport, TopicState};
+use amends_engine::courier::kafka::admin::{self, BusError, EnsureOptions, TopicReport, TopicState};
 use amends_engine::courier::kafka::tail::{self, TailFrom, TopicStatus};
 use amends_engine::store::Storage;
 use clap::{Args, Subcommand};
@@ -59,6 +59,9 @@ struct Place {
 struct EnsureArgs {
     #[command(flatten)]
     place: Place,
+    /// Partitions of each topic that is made, but that of replies, which has one a shard [default: bus.partitions, 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1024))]
+    partitions: Option<i32>,
     /// Copies of each topic that is made [default: the broker's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=15))]
     replication: Option<i32>,
@@ -134,7 +137,8 @@ impl Place {
 async fn ensure(global: &Global, args: EnsureArgs) -> Result<(), CliError> {
     let Opened { settings, store, storage, config } = args.place.open("amends bus ensure").await?;
     let replication = args.replication.or(settings.bus.replication);
-    let options = EnsureOptions { replication, adopt: args.adopt };
+    let partitions = args.partitions.unwrap_or(settings.bus.partitions);
+    let options = EnsureOptions { partitions, replication, adopt: args.adopt };
     let reports = bus::ensure(&config, &*storage.topics, &installed::definitions(), options).await;
     store.close().await;
     let reports = reports?;
@@ -177,7 +181,7 @@ async fn topics(global: &Global, args: TopicsArgs) -> Result<(), CliError> {
     let recorded = recorded.map_err(|error| {
         CliError::new(Exit::Unreachable, "the recorded topics cannot be read").why(error).next("amends doctor")
     })?;
-    let wanted = bus::wanted(&config, &installed::definitions());
+    let wanted = admin::wanted(&config, &installed::definitions());
     let names: Vec<String> = wanted.into_iter().map(|topic| topic.name).collect();
     let found = tail::topics(&config, &names).await.map_err(|error| bus::unusable(&config, &error))?;
     let state = |topic: &TopicStatus| {

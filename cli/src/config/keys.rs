@@ -161,6 +161,14 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "What the names of the engine's own topics begin with; domain events have their own names.",
     },
     Key {
+        path: "bus.partitions",
+        kind: Kind::Whole(1, 1024),
+        default: Fallback::Value("4"),
+        env: "AMENDS_BUS_PARTITIONS",
+        flag: "--partitions (bus ensure)",
+        meaning: "Partitions of each topic that is created but that of replies, which has one a shard: as many as a participant may have workers. Each costs the broker requests.",
+    },
+    Key {
         path: "bus.replication",
         kind: Kind::Whole(1, 15),
         default: Fallback::Found("the broker's own default"),

@@ -15,7 +15,7 @@ use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 
 use crate::support::{Book, Topics, bus, config, lease, reply, until};
 
-const OPTIONS: EnsureOptions = EnsureOptions { replication: None, adopt: false };
+const OPTIONS: EnsureOptions = EnsureOptions { partitions: 2, replication: None, adopt: false };
 
 fn definitions(event_topic: &str) -> Definitions {
     let source = format!(
@@ -48,7 +48,7 @@ async fn what_is_missing_is_made_once_and_written_down() {
     let prefix = config(&bus(), 4).prefix;
     let definitions = definitions(&format!("{prefix}paid"));
     let config = KafkaConfig { prefix: prefix.clone(), ..KafkaConfig::new(bus(), 4, &definitions) };
-    let topics_wanted = wanted(&config, &definitions, 2);
+    let topics_wanted = wanted(&config, &definitions);
     let names: Vec<String> = topics_wanted.iter().map(|topic| topic.name.replace(&prefix, "")).collect();
     assert_eq!(names, ["bank.commands", "hotel.commands", "replies", "dead-letters", "paid"]);
     topics_wanted.iter().for_each(|topic| made.own(&topic.name));
@@ -71,10 +71,8 @@ async fn what_is_missing_is_made_once_and_written_down() {
 async fn what_would_lose_replies_differs_and_says_what_to_do() {
     let made = Topics::new(&bus());
     let config = config(&bus(), 2);
-    let replies: Vec<_> = wanted(&config, &Definitions::default(), 1)
-        .into_iter()
-        .filter(|topic| topic.kind == TopicKind::Replies)
-        .collect();
+    let replies: Vec<_> =
+        wanted(&config, &Definitions::default()).into_iter().filter(|topic| topic.kind == TopicKind::Replies).collect();
     let name = config.replies_topic();
     made.create(&name, 3).await;
     let book = Book::default();
@@ -102,7 +100,7 @@ async fn what_would_lose_replies_differs_and_says_what_to_do() {
 async fn a_deleted_topic_is_made_anew_only_if_that_is_asked_for() {
     let made = Topics::new(&bus());
     let config = config(&bus(), 1);
-    let all = wanted(&config, &Definitions::default(), 1);
+    let all = wanted(&config, &Definitions::default());
     all.iter().for_each(|topic| made.own(&topic.name));
     let book = Book::default();
     ensure(&config, &book, &all, OPTIONS).await.unwrap();

@@ -35,9 +35,9 @@ async fn a_topic_made_anew_halts_until_it_is_adopted() {
     assert!(why.contains("amends bus ensure --adopt"), "{why}");
     assert_eq!(world.records(0, 3).await.last().unwrap().next, 3, "nothing of the new one was read");
 
-    let topics = wanted(&world.config, &Definitions::default(), 1);
+    let topics = wanted(&world.config, &Definitions::default());
     topics.iter().for_each(|topic| world.topics.own(&topic.name));
-    let options = EnsureOptions { replication: None, adopt: false };
+    let options = EnsureOptions { partitions: 1, replication: None, adopt: false };
     let reports = ensure(&world.config, &*world.book, &topics, options).await.unwrap();
     let of_replies = reports.iter().find(|report| report.name == topic).unwrap();
     assert!(

@@ -1,5 +1,6 @@
 //! The bus: whether it answers, and whether its topics are the ones that the database knows.
 
+use amends_engine::courier::kafka::admin;
 use amends_engine::courier::kafka::tail;
 use tokio::time::timeout;
 
@@ -17,7 +18,7 @@ pub(super) async fn look(settings: &Settings, recorded: Option<Recorded>, findin
         Ok(config) => config,
         Err(error) => return findings.error("bus", &error),
     };
-    let wanted = bus::wanted(&config, &installed::definitions());
+    let wanted = admin::wanted(&config, &installed::definitions());
     let names: Vec<String> = wanted.into_iter().map(|topic| topic.name).collect();
     let found = match timeout(PATIENCE * 3, tail::topics(&config, &names)).await {
         Ok(Ok(found)) => found,

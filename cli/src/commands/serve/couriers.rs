@@ -119,6 +119,7 @@ fn target(parts: &Parts<'_>, name: &str, binding: &Binding) -> Option<GrpcTarget
 #[cfg(feature = "kafka")]
 async fn kafka(parts: &Parts<'_>) -> Result<Option<Arc<KafkaCourier>>, CliError> {
     use crate::bus;
+    use crate::config::BusSettings;
     use amends_engine::courier::kafka::admin::EnsureOptions;
 
     if parts.settings.bus.url.is_none() {
@@ -128,7 +129,8 @@ async fn kafka(parts: &Parts<'_>) -> Result<Option<Arc<KafkaCourier>>, CliError>
     let own = own.map(|(name, commands)| (name.clone(), commands.clone())).collect();
     let config = bus::config(parts.settings, parts.shards, own)?;
     if parts.ensure {
-        let options = EnsureOptions { replication: parts.settings.bus.replication, adopt: false };
+        let BusSettings { partitions, replication, .. } = parts.settings.bus;
+        let options = EnsureOptions { partitions, replication, adopt: false };
         let reports = bus::ensure(&config, &*parts.storage.topics, parts.definitions, options).await?;
         if let Some(error) = bus::differing(&reports) {
             return Err(error);

@@ -45,29 +45,33 @@ pub struct WantedTopic {
     pub name: String,
     /// What it is for.
     pub kind: TopicKind,
-    /// Partitions, if it has to be made; of the topic of replies, always.
-    pub partitions: i32,
+    /// Partitions that it must have: the topic of replies one a shard. Others may have as many as they like.
+    pub partitions: Option<i32>,
 }
 
-/// The topics that these definitions need. `partitions` is for all but the topic of replies, which has one a shard.
-pub fn wanted(config: &KafkaConfig, definitions: &Definitions, partitions: i32) -> Vec<WantedTopic> {
-    let topic = |name, kind, partitions| WantedTopic { name, kind, partitions };
+/// The topics that these definitions need.
+pub fn wanted(config: &KafkaConfig, definitions: &Definitions) -> Vec<WantedTopic> {
+    let topic = |name, kind| WantedTopic { name, kind, partitions: None };
     let mut topics: Vec<_> = config
         .participants
         .keys()
-        .map(|participant| topic(config.commands_topic(participant), TopicKind::Commands, partitions))
+        .map(|participant| topic(config.commands_topic(participant), TopicKind::Commands))
         .collect();
-    topics.push(topic(config.replies_topic(), TopicKind::Replies, i32::from(config.shards)));
-    topics.push(topic(config.dead_letters_topic(), TopicKind::DeadLetters, partitions));
+    let partitions = Some(i32::from(config.shards));
+    topics.push(WantedTopic { partitions, ..topic(config.replies_topic(), TopicKind::Replies) });
+    topics.push(topic(config.dead_letters_topic(), TopicKind::DeadLetters));
     let events = definitions.iter().flat_map(|definition| &definition.events).map(|event| event.topic.clone());
     let events: BTreeSet<String> = events.collect();
-    topics.extend(events.into_iter().map(|name| topic(name, TopicKind::Events, partitions)));
+    topics.extend(events.into_iter().map(|name| topic(name, TopicKind::Events)));
     topics
 }
 
 /// How [`ensure`] goes about it.
 #[derive(Debug, Clone, Copy)]
 pub struct EnsureOptions {
+    /// Partitions of each new topic but that of replies. Requests, not records, are what a broker has to do, and clients
+    /// send one for each partition: few, unless there are many workers, who share them.
+    pub partitions: i32,
     /// Copies of each new topic; `None` leaves it to the broker.
     pub replication: Option<i32>,
     /// Takes what is there in the place of what the database knows, and has every shard read replies from the beginning:
@@ -152,7 +156,7 @@ pub async fn ensure(
         .filter(|topic| absent(&before, &topic.name))
         .filter(|topic| options.adopt || !known.iter().any(|row| row.name == topic.name))
         .collect();
-    bus.make(&to_make, options.replication).await?;
+    bus.make(&to_make, options).await?;
     let after = bus.facts(topics).await?;
     let configs = bus.configs(topics.iter().filter(|topic| !absent(&after, &topic.name))).await?;
     let mut reports = Vec::with_capacity(topics.len());
@@ -189,8 +193,8 @@ async fn settle(
     let Some(found) = found else {
         return differs("it was deleted, and what it held is lost".to_owned(), "amends bus ensure --adopt");
     };
-    if replies && found.partitions != topic.partitions {
-        let why = format!("it has {} partitions, but there are {} shards", found.partitions, topic.partitions);
+    if let Some(shards) = topic.partitions.filter(|shards| *shards != found.partitions) {
+        let why = format!("it has {} partitions, but there are {shards} shards", found.partitions);
         return differs(why, &format!("delete the topic {}, then amends bus ensure --adopt", topic.name));
     }
     let row = TopicRow {
@@ -285,14 +289,15 @@ impl Bus {
     }
 
     /// Makes topics and waits until the broker shows them.
-    async fn make(&self, topics: &[&WantedTopic], replication: Option<i32>) -> Result<(), BusError> {
+    async fn make(&self, topics: &[&WantedTopic], options: EnsureOptions) -> Result<(), BusError> {
         if topics.is_empty() {
             return Ok(());
         }
         // -1 leaves it to the broker.
-        let copies = replication.unwrap_or(-1);
+        let copies = options.replication.unwrap_or(-1);
         let new = topics.iter().map(|topic| {
-            let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(copies));
+            let partitions = topic.partitions.unwrap_or(options.partitions);
+            let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(copies));
             new.set("cleanup.policy", "delete")
         });
         let new: Vec<_> = new.collect();
