@@ -35,15 +35,17 @@ pub(crate) struct Setup {
     pub(crate) participants: Participants,
     pub(crate) engines: usize,
     pub(crate) lanes: Option<usize>,
+    pub(crate) shards: Option<u16>,
     pub(crate) one_worker: bool,
 }
 
 impl Setup {
     pub(crate) fn name(&self) -> String {
-        let Self { courier, participants, engines, .. } = self;
+        let Self { courier, participants, engines, shards, .. } = self;
         let engines = if *engines == 1 { "1 engine".to_owned() } else { format!("{engines} engines") };
         let participants = format!("{participants:?}").to_lowercase();
-        format!("Postgres + {courier}, {participants} participants, {engines}")
+        let shards = shards.map(|shards| format!(", {shards} shards")).unwrap_or_default();
+        format!("Postgres + {courier}, {participants} participants, {engines}{shards}")
     }
 }
 
@@ -79,6 +81,9 @@ impl<'s> Cluster<'s> {
         }
         if let Some(lanes) = setup.lanes {
             environment.push(("AMENDS_ENGINE_LANES", lanes.to_string()));
+        }
+        if let Some(shards) = setup.shards {
+            environment.push(("AMENDS_ENGINE_SHARDS", shards.to_string()));
         }
         environment.push(("AMENDS_ENGINE_IN_FLIGHT_MAX", "100000".to_owned()));
         let mut cluster = Self { program, processes: Vec::new(), server: String::new(), folder, environment };

@@ -47,6 +47,9 @@ struct Args {
     /// Lanes of each engine; the program's own default if not given
     #[arg(long)]
     lanes: Option<usize>,
+    /// Shards, and so partitions of the topic of replies; the program's own default if not given
+    #[arg(long)]
+    shards: Option<u16>,
     /// One worker process for all participants instead of one each
     #[arg(long)]
     one_worker: bool,
@@ -136,7 +139,14 @@ fn run(args: &Args) -> Result<(), BenchError> {
 }
 
 fn setup(args: &Args, courier: Courier, participants: Participants) -> Setup {
-    Setup { courier, participants, engines: args.engines.max(1), lanes: args.lanes, one_worker: args.one_worker }
+    Setup {
+        courier,
+        participants,
+        engines: args.engines.max(1),
+        lanes: args.lanes,
+        shards: args.shards,
+        one_worker: args.one_worker,
+    }
 }
 
 fn against(text: &str) -> Result<(Courier, Participants), BenchError> {
