@@ -36,9 +36,11 @@ impl Lane {
 
     fn is_held(&self, resident: &Resident, timer: &Timer) -> bool {
         let definition = &resident.saga.definition;
+        // Before a retry nothing is on its way that could still be unread.
+        let sent = if matches!(timer, Timer::Retry { .. }) { Timestamp(0) } else { resident.sent };
         step(timer)
             .and_then(|step| definition.step_index(step))
-            .is_some_and(|index| self.config.courier.holds(&definition.step(index).participant, resident.sent))
+            .is_some_and(|index| self.config.courier.holds(&definition.step(index).participant, sent))
     }
 }
 

@@ -99,10 +99,13 @@ impl Progress {
 
     /// A record is in the log. To be said before its batch counts it as delivered. Cheap: said for each.
     pub(super) fn delivered(&self, topic: &str, partition: i32, offset: i64) {
-        if let Some(log) = self.by_topic.get(topic) {
-            // Not the highest: in a log that was made anew offsets begin again.
-            log.state().ends.insert(partition, offset + 1);
+        let Some(log) = self.by_topic.get(topic) else { return };
+        let mut state = log.state();
+        if state.ends.get(&partition).is_some_and(|end| *end > offset) {
+            // The log was made anew, and nobody will read the old one.
+            *state = State::default();
         }
+        state.ends.insert(partition, offset + 1);
     }
 
     /// Whether a command to a participant, sent at that time, still waits to be read.
@@ -191,14 +194,17 @@ fn lagging<'e>(ends: &'e Ends, committed: &'e Ends) -> impl Iterator<Item = (i32
 pub(super) async fn watch(config: KafkaConfig, link: Arc<Link>, progress: Arc<Progress>, over: CancellationToken) {
     let mut looks: Vec<Look> = progress.by_topic.keys().map(|topic| Look::new(topic.clone())).collect();
     while over.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-        let (config, link, progress) = (config.clone(), Arc::clone(&link), Arc::clone(&progress));
+        let (config, link, known) = (config.clone(), Arc::clone(&link), Arc::clone(&progress));
         let looked = tokio::task::spawn_blocking(move || {
-            looks.iter_mut().for_each(|look| look.once(&config, &link, &progress));
+            looks.iter_mut().for_each(|look| look.once(&config, &link, &known));
             looks
         });
         match looked.await {
             Ok(again) => looks = again,
-            Err(error) => return tracing::error!(%error, "it is not looked any more how far participants have read"),
+            Err(error) => {
+                tracing::error!(%error, "it is not looked any more how far participants have read");
+                return progress.by_topic.values().for_each(|log| log.read.store(UNKNOWN, Ordering::Release));
+            }
         }
     }
 }
@@ -349,6 +355,21 @@ mod tests {
         assert!(state.notes.back().is_some_and(|note| note.until.0 > 9_000));
         let read = state.pass(&ends([(0, 5_000)])).expect("some of them are passed").0;
         assert!((4_000..=5_000).contains(&read), "{read}");
+    }
+
+    #[test]
+    fn a_log_that_was_made_anew_is_another() {
+        let definitions = crate::Definitions::default();
+        let mut config = KafkaConfig::new("127.0.0.1:1", 1, &definitions);
+        config.participants.insert("suite".to_owned(), [].into());
+        let progress = Progress::new(&config);
+        let topic = config.commands_topic("suite");
+        progress.delivered(&topic, 0, 1_000);
+        progress.by_topic[&topic].state().note(Timestamp(10));
+        progress.delivered(&topic, 0, 0);
+        let mut state = progress.by_topic[&topic].state();
+        state.note(Timestamp(20));
+        assert_eq!(state.pass(&ends([(0, 1)])), Some(Timestamp(20)), "nobody waits for what the old one held");
     }
 
     #[test]
