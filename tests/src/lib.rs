@@ -1,1 +1,4 @@
-//! System tests: the real program as real processes.
+//! System tests: the real program as real processes. Here is what more than one of them uses.
+
+pub mod random;
+pub mod stock;

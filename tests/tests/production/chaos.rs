@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use amends_tests::random::Random;
 use tokio::task::JoinSet;
 use xtask::services::StopMode;
 
 use crate::cluster::{Cluster, blocking};
 use crate::judge::judge_all;
 use crate::load::Load;
-use crate::plan::{Random, seed};
+use crate::plan::seed;
 use crate::process::{eventually, say};
 use crate::settle::settle;
 
@@ -69,6 +70,20 @@ async fn flows_again(cluster: &Cluster, what: &str) {
     say(&format!("{what}: what it held up has ended after {:.1?}", begun.elapsed()));
 }
 
+/// Ends the load, lets every order come to its end, and judges.
+async fn conclude(mut cluster: Cluster, load: Load, seed: u64) {
+    cluster.assert_alive();
+    let outcome = load.finish(ORDERS).await;
+    say(&format!(
+        "{} orders in {:.1?}, {} requests sent again",
+        outcome.submitted.len(),
+        outcome.took,
+        outcome.repeated
+    ));
+    settle(&cluster).await;
+    judge_all(&cluster, outcome.submitted, seed).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn engines_and_workers_that_die_or_sleep_lose_nothing() {
     let seed = seed();
@@ -107,16 +122,7 @@ async fn engines_and_workers_that_die_or_sleep_lose_nothing() {
     assert!(log.contains("stepping down"), "I29: the engine that was stopped does not say that it steps down");
 
     load.more(ORDERS_BETWEEN).await;
-    cluster.assert_alive();
-    let outcome = load.finish(ORDERS).await;
-    say(&format!(
-        "{} orders in {:.1?}, {} requests sent again",
-        outcome.submitted.len(),
-        outcome.took,
-        outcome.repeated
-    ));
-    settle(&cluster).await;
-    judge_all(&cluster, outcome.submitted, seed).await;
+    conclude(cluster, load, seed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,16 +161,7 @@ async fn services_that_restart_and_engines_that_are_replaced_lose_nothing() {
         cluster.ready().await;
         load.more(ORDERS_BETWEEN).await;
     }
-    cluster.assert_alive();
-    let outcome = load.finish(ORDERS).await;
-    say(&format!(
-        "{} orders in {:.1?}, {} requests sent again",
-        outcome.submitted.len(),
-        outcome.took,
-        outcome.repeated
-    ));
-    settle(&cluster).await;
-    judge_all(&cluster, outcome.submitted, seed).await;
+    conclude(cluster, load, seed).await;
 }
 
 /// Two requests under one key at the same moment, on two engines: one saga (I3).

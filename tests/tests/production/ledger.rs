@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use amends_tests::stock::{self, Product};
 use serde_json::Value;
 
 use crate::bus::EVENT_TOPICS;
@@ -112,18 +113,6 @@ impl Record {
     }
 }
 
-/// The stock of one product, and what the reservations say of it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Product {
-    pub(crate) id: String,
-    pub(crate) on_hand: i64,
-    pub(crate) reserved: i64,
-    pub(crate) sold: i64,
-    pub(crate) stocked: i64,
-    pub(crate) reservations_held: i64,
-    pub(crate) reservations_sold: i64,
-}
-
 /// A change of a shard's marks, as the witness saw it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Mark {
@@ -153,7 +142,8 @@ impl Ledger {
     pub(crate) async fn read(cluster: &Cluster, submitted: Vec<Submitted>) -> Self {
         let mut ledger = Self { submitted, sagas: sagas(cluster).await, ..Self::default() };
         ledger.read_effects(cluster).await;
-        ledger.products = products(cluster).await;
+        let tables = &cluster.participants;
+        ledger.products = stock::products(tables.rows(stock::PRODUCTS).await, tables.rows(stock::RESERVATIONS).await);
         ledger.read_topics(cluster).await;
         ledger.heads = cluster
             .engine
@@ -267,35 +257,4 @@ async fn sagas(cluster: &Cluster) -> BTreeMap<String, Record> {
         }
     }
     sagas
-}
-
-async fn products(cluster: &Cluster) -> Vec<Product> {
-    let sql = "SELECT product_id, on_hand, reserved, sold, stocked FROM inventory";
-    let rows = cluster.participants.rows::<(String, i64, i64, i64, i64)>(sql).await;
-    let mut products: Vec<Product> = rows
-        .into_iter()
-        .map(|(id, on_hand, reserved, sold, stocked)| Product {
-            id,
-            on_hand,
-            reserved,
-            sold,
-            stocked,
-            ..Product::default()
-        })
-        .collect();
-    let rows = cluster.participants.rows::<(String, String)>("SELECT state, items FROM reservations").await;
-    for (state, items) in rows {
-        let items: Vec<Value> = serde_json::from_str(&items).expect("items are JSON");
-        for item in items {
-            let found = products.iter_mut().find(|product| item["product_id"] == product.id.as_str());
-            let product = found.expect("what is reserved is a product");
-            let quantity = item["quantity"].as_i64().expect("a quantity");
-            match state.as_str() {
-                "reserved" => product.reservations_held += quantity,
-                "sold" => product.reservations_sold += quantity,
-                _ => {}
-            }
-        }
-    }
-    products
 }

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use amends_tests::random::Random;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Member};
-use crate::plan::{Plan, Random};
+use crate::plan::Plan;
 use crate::process::{SOON, eventually};
 
 /// Orders under way at a time.

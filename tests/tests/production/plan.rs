@@ -1,8 +1,8 @@
 //! The orders of a run: a mix of outcomes, and what may become of each.
 
-use std::ops::Range;
 use std::time::SystemTime;
 
+use amends_tests::random::Random;
 use serde_json::json;
 
 /// Ordered, this is more than there is of anything.
@@ -10,24 +10,6 @@ const TOO_MANY: u64 = 900_000;
 
 /// Runs the same orders again: `AMENDS_TEST_SEED=…`.
 const SEED: &str = "AMENDS_TEST_SEED";
-
-/// Numbers that look random and come again with the same seed (SplitMix64).
-#[derive(Clone)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn within(&mut self, range: Range<u64>) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        range.start + (bits ^ (bits >> 31)) % (range.end - range.start)
-    }
-}
 
 /// How an order must end if nothing is broken for longer than its attempts last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use amends_tests::random::Random;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::bus::{Draft, Record};
 use crate::cluster::Cluster;
 use crate::judge::judge_all;
 use crate::load::Load;
-use crate::plan::{Random, seed};
+use crate::plan::seed;
 use crate::process::say;
 use crate::settle::settle;
 

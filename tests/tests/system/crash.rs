@@ -9,6 +9,7 @@ mod load;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use amends_tests::random::Random;
 use reqwest::StatusCode;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::check::Checks;
 use self::ledger::Ledger;
-use self::load::{Fate, Plan, Random};
+use self::load::{Fate, Plan};
 use crate::database::Database;
 use crate::http::{Call, Client};
 use crate::program::{Program, eventually};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use amends_tests::stock::{self, Product};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,18 +44,6 @@ pub(super) struct Record {
     pub(super) barrier: Vec<(String, String, Option<String>)>,
 }
 
-/// The stock of one product, and what the reservations say of it.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Product {
-    pub(super) id: String,
-    pub(super) on_hand: i64,
-    pub(super) reserved: i64,
-    pub(super) sold: i64,
-    pub(super) stocked: i64,
-    pub(super) reservations_held: i64,
-    pub(super) reservations_sold: i64,
-}
-
 impl Ledger {
     pub(super) async fn read(engine: &Database, participants: &Database, parked: HashMap<String, String>) -> Self {
         let mut strangers = Vec::new();
@@ -93,7 +82,9 @@ impl Ledger {
         {
             record(id(&saga), &|record| record.barrier.push((step.clone(), operation.clone(), outcome.clone())));
         }
-        let products = products(participants).await;
+        let (rows, reservations) =
+            (participants.rows(stock::PRODUCTS).await, participants.rows(stock::RESERVATIONS).await);
+        let products = stock::products(rows, reservations);
         Self { sagas, parked, products, strangers, torn_shards: torn_shards(engine).await }
     }
 }
@@ -123,36 +114,6 @@ async fn torn_shards(engine: &Database) -> Vec<i64> {
     let sql = "SELECT s.shard FROM shards s LEFT JOIN journal j ON j.shard = s.shard GROUP BY s.shard, s.journal_head \
                HAVING COUNT(j.position) <> s.journal_head OR COALESCE(MAX(j.position), 0) <> s.journal_head";
     engine.rows::<(i64,)>(sql).await.into_iter().map(|(shard,)| shard).collect()
-}
-
-async fn products(participants: &Database) -> Vec<Product> {
-    let sql = "SELECT product_id, on_hand, reserved, sold, stocked FROM inventory";
-    let rows = participants.rows::<(String, i64, i64, i64, i64)>(sql).await;
-    let mut products: Vec<Product> = rows
-        .into_iter()
-        .map(|(id, on_hand, reserved, sold, stocked)| Product {
-            id,
-            on_hand,
-            reserved,
-            sold,
-            stocked,
-            ..Product::default()
-        })
-        .collect();
-    for (state, items) in participants.rows::<(String, String)>("SELECT state, items FROM reservations").await {
-        let items: Vec<Value> = serde_json::from_str(&items).expect("items are JSON");
-        for item in items {
-            let found = products.iter_mut().find(|product| item["product_id"] == product.id.as_str());
-            let product = found.expect("what is reserved is a product");
-            let quantity = item["quantity"].as_i64().expect("a quantity");
-            match state.as_str() {
-                "reserved" => product.reservations_held += quantity,
-                "sold" => product.reservations_sold += quantity,
-                _ => {}
-            }
-        }
-    }
-    products
 }
 
 fn id(bytes: &[u8]) -> String {

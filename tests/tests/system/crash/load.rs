@@ -1,8 +1,8 @@
 //! The orders of the crash test, what must become of each, and clients that insist.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use amends_tests::random::Random;
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,28 +18,6 @@ const STOCK: i64 = 100_000;
 
 /// Between two tries of a client.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
-
-/// Numbers that look random and come again with the same seed (SplitMix64).
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// From 0 to 1.
-    pub(super) fn share(&mut self) -> f64 {
-        self.within(0..1_000) as f64 / 1_000.0
-    }
-
-    pub(super) fn within(&mut self, range: Range<u64>) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        range.start + (bits ^ (bits >> 31)) % (range.end - range.start)
-    }
-}
 
 /// How an order must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
