@@ -3,11 +3,11 @@
 //! The tests of this target share one Postgres and one Kafka, and restart them: they take turns.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use amends_tests::program::free_port;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 use xtask::services::{Services, up};
@@ -263,18 +263,4 @@ impl Drop for Cluster {
 /// Does something that blocks.
 pub(crate) async fn blocking<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(what).await.expect("it does not panic")
-}
-
-/// A port that nobody listens on. Others may take it before it is used; below those that systems give to outgoing
-/// connections, that is unlikely.
-fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset = (std::process::id() as u16).wrapping_mul(7).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 20_000 + offset % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }

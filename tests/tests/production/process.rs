@@ -6,14 +6,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use amends_tests::program::{binary, build_folder};
+
 /// How long anything may take that is promised to happen soon. Far longer than it ever takes: machines stall.
 pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// Between two looks at something that is about to happen.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// Tests a program that is built already: `AMENDS_TEST_PROGRAM=…`.
-const PROGRAM: &str = "AMENDS_TEST_PROGRAM";
 
 /// Lines of a log that a failure shows.
 const TAIL: usize = 15;
@@ -95,30 +94,6 @@ pub(crate) async fn run(mut command: Command) -> Result<String, String> {
         return Ok(stdout);
     }
     Err(format!("{}\n{stdout}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
-}
-
-/// The program of this build. Built on first use: `cargo test -p amends-tests` alone does not build it.
-pub(crate) fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(named) = std::env::var_os(PROGRAM) {
-            return named.into();
-        }
-        let folder = build_folder();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "-p", "amends"]);
-        if folder.file_name().is_some_and(|profile| profile == "release") {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo runs").success(), "the program does not build");
-        folder.join("amends").with_extension(std::env::consts::EXE_EXTENSION)
-    })
-}
-
-/// `target/PROFILE`; this test stands in its `deps`.
-fn build_folder() -> PathBuf {
-    let test = std::env::current_exe().expect("the name of this test");
-    test.parent().and_then(Path::parent).expect("the build's folder").to_owned()
 }
 
 /// Where a test keeps its logs: `target/production/TEST`, empty.

@@ -1,13 +1,11 @@
 //! Runs `amends`: as a server that can be killed, and as commands with exit code and output.
 
 use std::fs::{File, OpenOptions};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use amends_tests::program::{binary, free_port};
 use reqwest::StatusCode;
 use tempfile::TempDir;
 
@@ -18,10 +16,6 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Between two looks at something that is about to happen.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Ports are counted up from here: below those that systems give to outgoing connections, which would collide.
-const FIRST_PORT: u16 = 17_400;
-const PORTS: u16 = 12_000;
 
 /// A server in a folder of its own, which is removed with it.
 pub(crate) struct Program {
@@ -173,37 +167,6 @@ pub(crate) async fn run(command: &mut Command) -> Run {
         stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
         stderr: String::from_utf8(output.stderr).expect("error output is UTF-8"),
     }
-}
-
-/// The program of this build. Built on first use: `cargo test -p amends-tests` alone does not build it.
-pub(crate) fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        // This test stands in target/PROFILE/deps.
-        let test = std::env::current_exe().expect("the name of this test");
-        let folder = test.parent().and_then(Path::parent).expect("the build's folder").to_owned();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "-p", "amends"]);
-        if folder.file_name().is_some_and(|profile| profile == "release") {
-            build.arg("--release");
-        }
-        assert!(build.status().expect("cargo runs").success(), "the program does not build");
-        folder.join("amends").with_extension(std::env::consts::EXE_EXTENSION)
-    })
-}
-
-/// A port that nobody listens on, and that no other test of this process is given.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = std::process::id() % u32::from(PORTS);
-    for _ in 0..PORTS {
-        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = FIRST_PORT + u16::try_from((start + step) % u32::from(PORTS)).unwrap_or(0);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port is free");
 }
 
 /// Looks again and again until there is something; fails when that takes too long.
