@@ -14,7 +14,7 @@ use xtask::services::{Services, up};
 
 use crate::bus::Bus;
 use crate::database::Database;
-use crate::process::{Process, command, eventually, log_folder, run, say, tail};
+use crate::process::{Process, command, eventually, last_panic, log_folder, remember_panics, run, say, tail};
 
 /// Whose turn it is.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -85,6 +85,7 @@ impl Member {
 impl Cluster {
     /// Makes databases and topics, starts so many engines and workers, and returns when all are ready.
     pub(crate) async fn start(test: &'static str, engines: usize, workers: usize) -> Self {
+        remember_panics();
         let turn = TURN.lock().await;
         let begun = Instant::now();
         let (services, engine_url, participants_url) = blocking(move || {
@@ -255,7 +256,7 @@ impl Drop for Cluster {
                 let log = self.folder.join(&member.name);
                 let _ = write!(text, "\n==> {}\n{}", log.display(), tail(&log));
             }
-            say(&text);
+            say(&format!("{text}\n==> {} of {}", last_panic(), self.test));
         }
     }
 }

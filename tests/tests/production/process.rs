@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use amends_tests::program::{binary, build_folder};
@@ -14,8 +14,12 @@ pub(crate) const SOON: Duration = Duration::from_secs(90);
 /// Between two looks at something that is about to happen.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Lines of a log that a failure shows.
-const TAIL: usize = 15;
+/// Lines of a log that a failure shows, and characters of each.
+const TAIL: usize = 4;
+const WIDTH: usize = 240;
+
+/// What the last panic said, and where.
+static PANIC: Mutex<String> = Mutex::new(String::new());
 
 /// A running process; killed when dropped.
 pub(crate) struct Process {
@@ -68,8 +72,25 @@ impl Drop for Process {
 /// The last lines of a file.
 pub(crate) fn tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<String> = text.lines().map(|line| line.chars().take(WIDTH).collect()).collect();
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
+
+/// Keeps what a panic says, for [`last_panic`].
+pub(crate) fn remember_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
+            before(panic);
+        }));
+    });
+}
+
+/// What the last panic said: to be repeated below the logs, since often a part of a long output is all that is kept.
+pub(crate) fn last_panic() -> String {
+    PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The program, with nothing in its environment that changes what it does.

@@ -116,16 +116,15 @@ impl Sender {
         loop {
             let next = self.later.front().and_then(|outgoing| outgoing.not_before);
             tokio::select! {
-                           _ = self.queue.recv_many(&mut batch, BATCH_MAX) => {}
-                           () = tokio::time::sleep_until(next.map_or_else(Instant::now, Instant::from_std)), if next.is_some() => {
-                               let due = self.later.pop_front().into_iter();
-                               batch.extend(due.map(|mut due| {
-            due.not_before = None;
-            due
-            }));
-                           }
-                           () = end.cancelled() => return,
-                       }
+                _ = self.queue.recv_many(&mut batch, BATCH_MAX) => {}
+                () = tokio::time::sleep_until(next.map_or_else(Instant::now, Instant::from_std)), if next.is_some() => {
+                    if let Some(mut due) = self.later.pop_front() {
+                        due.not_before = None;
+                        batch.push(due);
+                    }
+                }
+                () = end.cancelled() => return,
+            }
             for outgoing in batch.drain(..) {
                 if outgoing.not_before.is_some() {
                     self.later.push_back(outgoing);
