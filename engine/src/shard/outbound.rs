@@ -148,26 +148,26 @@ impl PublishQueue {
     /// what would overtake something older, is left in the journal.
     pub(crate) fn send(&self, events: Vec<DomainEvent>, letters: Vec<DeadLetter>, marks: Marks) {
         let late = marks.iter().any(|(published, _)| published.behind.load(Ordering::SeqCst));
-        if marks.is_empty() {
-            return;
-        }
-        if late && letters.is_empty() {
-            return marks.iter().for_each(|(published, _)| self.catch_up(published));
-        }
-        // Dead letters are not in the journal: they go whatever becomes of the events.
-        let events = if late { Vec::new() } else { events };
-        if let Some(marks) = self.queue(events, letters, marks) {
-            marks.iter().for_each(|(published, _)| self.catch_up(published));
-        }
+        let left = if late {
+            // A mark goes where its events go. Dead letters are not in the journal.
+            self.queue(Vec::new(), letters, Vec::new());
+            marks
+        } else {
+            self.queue(events, letters, marks)
+        };
+        left.iter().for_each(|(published, _)| self.catch_up(published));
     }
 
     /// Gives the marks back if there is no room.
-    fn queue(&self, events: Vec<DomainEvent>, letters: Vec<DeadLetter>, marks: Marks) -> Option<Marks> {
+    fn queue(&self, events: Vec<DomainEvent>, letters: Vec<DeadLetter>, marks: Marks) -> Marks {
+        if letters.is_empty() && marks.is_empty() {
+            return marks;
+        }
         let count = u32::try_from(events.len() + letters.len()).unwrap_or(u32::MAX);
-        let Ok(room) = self.room.clone().try_acquire_many_owned(count) else { return Some(marks) };
+        let Ok(room) = self.room.clone().try_acquire_many_owned(count) else { return marks };
         match self.queue.try_send(Outgoing { events, letters, marks, _room: room }) {
-            Ok(()) => None,
-            Err(TrySendError::Full(outgoing) | TrySendError::Closed(outgoing)) => Some(outgoing.marks),
+            Ok(()) => Vec::new(),
+            Err(TrySendError::Full(outgoing) | TrySendError::Closed(outgoing)) => outgoing.marks,
         }
     }
 
@@ -245,3 +245,6 @@ pub(super) async fn publish(publisher: &dyn Publisher, events: &[DomainEvent], c
     }
     true
 }
+
+#[cfg(test)]
+mod tests;
