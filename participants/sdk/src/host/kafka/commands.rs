@@ -22,7 +22,7 @@ use crate::host::ReplySink;
 use crate::host::asked::Asked;
 
 /// Commands that wait for the answerer: enough for the next batches to gather while one is committed.
-const QUEUE: usize = 2048;
+pub(super) const QUEUE: usize = 2048;
 
 /// Answers the commands of one or more participants until `cancel`, then finishes what is in hand and leaves.
 ///

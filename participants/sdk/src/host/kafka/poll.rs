@@ -314,6 +314,15 @@ impl ConsumerContext for Context {
         }
     }
 
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        // A partition that was given away while it was paused, and comes back, is still paused.
+        if let Rebalance::Assign(partitions) = rebalance
+            && let Err(error) = consumer.resume(partitions)
+        {
+            self.notices.error(&error, "partitions that were assigned are not read");
+        }
+    }
+
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
             self.notices.error(&error, "offsets were not committed");
