@@ -213,6 +213,23 @@ async fn a_slow_shard_is_paused_and_holds_no_other_up() {
     assert_eq!(assert_gapless(&all, 0).len(), usize::from(MANY), "none is lost and none comes twice");
 }
 
+/// Handed over while its reader was full, and taken back later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_given_away_while_paused_is_read_when_it_comes_back() {
+    let world = World::new(2).await;
+    let (door, courier) = Door::shut(&world);
+    fill(&world).await;
+    door.read(1, 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    courier.revoked(Shard(0));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    door.shut.store(false, Ordering::SeqCst);
+    courier.assigned(&lease(0, 2, 0));
+    let all = door.read(0, MANY.into()).await;
+    let again: Vec<_> = all.into_iter().filter(|run| run.epoch == Epoch(2)).collect();
+    assert_eq!(assert_gapless(&again, 0).len(), usize::from(MANY));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_deleted_under_its_reader_halts_it() {
     let world = World::new(2).await;

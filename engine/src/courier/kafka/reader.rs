@@ -204,6 +204,10 @@ impl Reader {
     }
 
     fn stop(&self, shard: u16, partition: &mut Partition) {
+        if partition.reading == Reading::Paused {
+            // The library keeps that with the partition: taken over again, it would never be read.
+            self.ask(shard, "resume", |list| self.consumer.resume(list));
+        }
         if partition.reading != Reading::Off {
             // What it has fetched is dropped by the library: a new assignment sees nothing of an older one.
             self.ask(shard, "unassign", |list| self.consumer.incremental_unassign(list));
