@@ -36,6 +36,12 @@ pub trait Courier: Send + Sync + 'static {
         false
     }
 
+    /// Replies that a log has brought, each with its saga's shard, which this engine does not have: they are put where that
+    /// shard's owner reads. `Ok` once all are durable there; waits for that a moment at most.
+    async fn send_on(&self, _replies: &[(Shard, Source)]) -> Result<(), CourierError> {
+        Err(CourierError::Unavailable("it keeps no log".to_owned()))
+    }
+
     /// The engine has taken a shard over. A courier whose replies come from a log reads them from the lease's cursor and
     /// brings them under its epoch. Does not wait.
     fn assigned(&self, _lease: &Lease) {}
@@ -105,7 +111,7 @@ pub struct Records {
     pub epoch: Epoch,
     /// The position after the last of them: the cursor once they are accounted for (I22).
     pub next: i64,
-    /// The replies among them, with where they come from.
+    /// The replies among them, with where they come from. Most sagas are of this shard or of others in its lane.
     pub replies: Vec<(Reply, Source)>,
     /// Those that are no replies, or came the wrong way twice.
     pub poison: Vec<Poison>,
@@ -123,6 +129,17 @@ pub struct Poison {
     pub code: &'static str,
     /// The same for people.
     pub message: String,
+}
+
+/// The reply's saga belongs to another shard, and sending it on has not helped.
+const MISROUTED: &str = "MISROUTED";
+
+impl Poison {
+    /// A reply to a saga of another engine's shard that may not have reached it.
+    pub(crate) fn misrouted(source: Source, right: Shard, why: &dyn std::fmt::Display) -> Self {
+        let message = format!("belongs to partition {right} and may not have reached it: {why}");
+        Self { source, code: MISROUTED, message }
+    }
 }
 
 /// A record of a log, bit for bit (I33).

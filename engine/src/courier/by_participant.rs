@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amends_core::{Command, DomainEvent, Shard, Timestamp};
 use async_trait::async_trait;
 
-use super::{Courier, CourierError, Publisher, Served};
+use super::{Courier, CourierError, Publisher, Served, Source};
 use crate::store::{DeadLetter, Lease};
 
 /// Several couriers as one.
@@ -75,6 +75,18 @@ impl Courier for ByParticipant {
 
     fn holds(&self, participant: &str, sent: Timestamp) -> bool {
         self.position(participant).is_some_and(|position| self.couriers[position].holds(participant, sent))
+    }
+
+    /// By the one that keeps a log.
+    async fn send_on(&self, replies: &[(Shard, Source)]) -> Result<(), CourierError> {
+        let mut result = Err(CourierError::Unavailable("there is no courier".to_owned()));
+        for courier in &self.couriers {
+            result = courier.send_on(replies).await;
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     fn assigned(&self, lease: &Lease) {

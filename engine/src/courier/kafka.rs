@@ -1,10 +1,10 @@
 //! Carries commands, replies, dead letters and domain events over Kafka.
 //!
-//! Commands go to their participant's topic, replies come back in the partition of their shard, which is read from the
-//! cursor in the database: the broker knows nothing of who owns what. `config` holds every property that matters,
+//! Commands go to their participant's topic, replies come back in the partition that their command names, one of a shard
+//! of the engine, which is read from the cursor in the database: the broker knows nothing of who owns what. `config` holds every property that matters,
 //! `outgoing` the producer, `link` what is known of the connection, `progress` how far participants have read, `spread`
-//! where commands go, `checks` what makes a shard stand still, `reader`, `decode` and `handover` the way of a reply,
-//! `admin` and `tail` what `amends bus` does.
+//! where commands go, `checks` what makes a shard stand still, `reader`, `decode`, `handover` and `reroute` the way of a
+//! reply, `admin` and `tail` what `amends bus` does.
 
 pub mod admin;
 mod broker;
@@ -16,6 +16,7 @@ mod link;
 mod outgoing;
 mod progress;
 mod reader;
+mod reroute;
 mod spread;
 pub mod tail;
 
@@ -39,7 +40,7 @@ use self::outgoing::{Batch, Key, Outbound, Outgoing, Pace};
 use self::progress::Progress;
 use self::reader::{Reader, Wanted};
 use self::spread::Spread;
-use super::{Courier, CourierError, Inlet, Publisher, Served};
+use super::{Courier, CourierError, Inlet, Publisher, Served, Source};
 use crate::store::{DeadLetter, Lease, TopicBook};
 
 /// Batches of commands under way at a time. A lane's next batch does not wait for the acknowledgement of the last, but
@@ -164,22 +165,13 @@ impl KafkaCourier {
         self.link.undelivered_count()
     }
 
-    fn command<'c>(
-        &'c self,
-        command: &'c Command,
-        topic: &'c str,
-        partition: Option<i32>,
-        now: Timestamp,
-    ) -> Outbound<'c> {
-        let shard = Shard::of(command.saga_id, self.shards);
-        let reply_to = ReplyTo { topic: self.replies_topic.clone(), partition: i32::from(shard.0) };
-        Outbound {
-            topic,
-            partition,
-            key: Some(Key::of(command.saga_id)),
-            value: Some(command.payload.as_str().as_bytes()),
-            headers: owned(&command_headers(command, &reply_to, now)),
-        }
+    /// Where the answers to a batch shall come: all to one partition, that of one of its shards, since the client library
+    /// sends a request for each partition. A lane commits what they change together, whatever shard their sagas are of.
+    fn reply_to(&self, batch: &[Command]) -> Option<ReplyTo> {
+        let mut shards = batch.iter().map(|command| Shard::of(command.saga_id, self.shards));
+        let first = shards.clone().next()?;
+        let shard = shards.find(|shard| self.wanted.has(*shard)).unwrap_or(first);
+        Some(ReplyTo { topic: self.replies_topic.clone(), partition: i32::from(shard.0) })
     }
 }
 
@@ -189,9 +181,7 @@ impl Courier for KafkaCourier {
     /// lane's batches: that would allow a few hundred a second, not thousands. One that is not delivered is counted,
     /// makes [`Courier::holds`] true if the broker is away, and is sent again by its time-out.
     async fn send(&self, commands: Vec<Command>) -> Result<(), CourierError> {
-        if commands.is_empty() {
-            return Ok(());
-        }
+        let Some(reply_to) = self.reply_to(&commands) else { return Ok(()) };
         let place = tokio::time::timeout(PLACE_WAIT, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(CourierError::Unavailable("the broker is behind with its acknowledgements".to_owned()));
@@ -206,7 +196,13 @@ impl Courier for KafkaCourier {
                 return None;
             };
             let partition = self.spread.partition(&target.topic, turn, index);
-            Some(self.command(command, &target.topic, partition, now))
+            Some(Outbound {
+                topic: &target.topic,
+                partition,
+                key: Some(Key::of(command.saga_id)),
+                value: Some(command.payload.as_str().as_bytes()),
+                headers: owned(&command_headers(command, &reply_to, now)),
+            })
         });
         let batch = Batch::new(Some(place));
         self.progress.sending(&batch);
@@ -229,6 +225,10 @@ impl Courier for KafkaCourier {
     fn holds(&self, participant: &str, sent: Timestamp) -> bool {
         let unread = |target: &Target| self.progress.is_unread(&target.topic, sent);
         self.link.holds(participant) || self.targets.get(participant).is_some_and(unread)
+    }
+
+    async fn send_on(&self, replies: &[(Shard, Source)]) -> Result<(), CourierError> {
+        self.outgoing.send_on(replies).await
     }
 
     fn assigned(&self, lease: &Lease) {

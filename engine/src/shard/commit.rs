@@ -42,25 +42,28 @@ impl Lane {
                     wait = (wait * 2).min(COMMIT_RETRY.1);
                     self.refuse_waiting(&error);
                 }
+                // What one log has brought may concern any of the round's shards, and its cursor moves with all of it or not
+                // at all (I22): so all of them are dropped, claimed anew and read again, be they still this engine's or not.
                 StoreError::Fenced(shard) => {
                     tracing::warn!(%shard, "another owner has the shard; stepping down");
-                    self.drop_shard(shard);
-                    round.forget(&self.residents, shard);
-                    if round.is_empty() {
-                        return None;
-                    }
+                    return self.drop_round(round);
                 }
                 StoreError::Conflict(_) | StoreError::Corrupt(_) => {
                     // After an unknown result a conflict is what a commit that did succeed looks like. Either way the
-                    // store is right: what this lane holds of these shards is dropped, claimed anew and read again.
+                    // store is right.
                     tracing::error!(%error, uncertain, "the store holds something else; reading the shards again");
-                    for mark in std::mem::take(&mut round.batch.shards) {
-                        self.drop_shard(mark.shard);
-                    }
-                    return None;
+                    return self.drop_round(round);
                 }
             }
         }
+    }
+
+    /// Drops the shards of a round that was not committed. Nothing is left to act upon.
+    fn drop_round(&mut self, round: &mut Round) -> Option<Vec<ShardMark>> {
+        for mark in std::mem::take(&mut round.batch.shards) {
+            self.drop_shard(mark.shard);
+        }
+        None
     }
 
     /// While nothing can be committed, callers are answered at once instead of waiting in the queue. A reply dropped

@@ -3,7 +3,7 @@
 use amends_core::{Input, Reply, SagaId};
 use uuid::Uuid;
 
-use super::lane::Lane;
+use super::lane::{Lane, LaneInput};
 use super::now;
 use super::round::{DEAD_LETTERS, Round};
 use crate::courier::{Poison, Records, SourceRecord};
@@ -21,14 +21,41 @@ impl Lane {
         }
     }
 
-    /// The next records of a log. The cursor moves with what they bring about.
-    pub(super) fn records(&mut self, round: &mut Round, records: Records, known: &[SagaRow]) {
-        let Records { shard, epoch, next, replies, poison } = records;
-        let current = self.residents.shards.get(&shard).filter(|owned| owned.epoch == epoch);
-        // Of an older epoch, or a run that was read before: whoever owns the shard has them, or will.
-        if current.is_none_or(|owned| next <= owned.reply_cursor) {
+    /// Sends on what logs have brought for sagas that are not this lane's, or no more: a shard may have been handed over
+    /// while the reply was on its way. Rare, so that it may wait for the broker for a moment.
+    pub(super) async fn send_on(&self, inputs: &mut [LaneInput]) {
+        let mut gone = Vec::new();
+        for records in inputs.iter_mut().filter_map(LaneInput::records).filter(|records| self.is_next(records)) {
+            let right = |reply: &Reply| self.residents.shard_of(reply.saga_id);
+            let not_here = |(reply, _): &mut (Reply, _)| !self.residents.shards.contains_key(&right(reply));
+            gone.extend(records.replies.extract_if(.., not_here).map(|(reply, source)| (right(&reply), source)));
+        }
+        if gone.is_empty() {
             return;
         }
+        let Err(why) = self.config.courier.send_on(&gone).await else { return };
+        tracing::warn!(count = gone.len(), %why, "replies not sent on to their shards");
+        for (right, source) in gone {
+            let from = |records: &&mut Records| i32::from(records.shard.0) == source.partition;
+            if let Some(records) = inputs.iter_mut().filter_map(LaneInput::records).find(from) {
+                records.poison.push(Poison::misrouted(source, right, &why));
+            }
+        }
+    }
+
+    /// Whether records are of the shard's current epoch and not yet accounted for: else whoever owns the shard has them,
+    /// or will.
+    fn is_next(&self, records: &Records) -> bool {
+        let current = self.residents.shards.get(&records.shard).filter(|owned| owned.epoch == records.epoch);
+        current.is_some_and(|owned| records.next > owned.reply_cursor)
+    }
+
+    /// The next records of a log. The cursor moves with what they bring about.
+    pub(super) fn records(&mut self, round: &mut Round, records: Records, known: &[SagaRow]) {
+        if !self.is_next(&records) {
+            return;
+        }
+        let Records { shard, next, replies, poison, .. } = records;
         for (reply, source) in replies {
             let id = reply.saga_id;
             if self.residents.contains(id) || known.iter().any(|row| row.id == id) {

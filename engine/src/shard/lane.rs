@@ -46,6 +46,16 @@ pub(crate) enum LaneInput {
     Follow(SagaId, oneshot::Sender<Following>),
 }
 
+impl LaneInput {
+    /// What a log has brought.
+    pub(super) const fn records(&mut self) -> Option<&mut Records> {
+        match self {
+            Self::Records(records) => Some(records),
+            _ => None,
+        }
+    }
+}
+
 /// The number of a saga's last journal row, as it grows; `None` if the saga is not in memory.
 pub(crate) type Following = Result<Option<watch::Receiver<u64>>, ServiceError>;
 
@@ -152,6 +162,7 @@ impl Lane {
     }
 
     async fn round(&mut self, inputs: &mut Vec<LaneInput>) {
+        self.send_on(inputs).await;
         let woken = match wake(&mut self.residents, &self.config, inputs).await {
             Ok(woken) => woken,
             Err(error) => {

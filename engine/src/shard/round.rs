@@ -145,17 +145,6 @@ impl Round {
         self.batch.shards = marks.collect();
     }
 
-    /// Takes out everything of a shard that was lost while committing.
-    pub(crate) fn forget(&mut self, residents: &Residents, shard: Shard) {
-        let stays = |id: SagaId| residents.shard_of(id) != shard;
-        self.batch.forget(shard);
-        self.touched.remove(&shard);
-        self.commands.retain(|command| stays(command.saga_id));
-        self.domain_events.retain(|event| stays(event.saga_id));
-        self.leaving.retain(|id| stays(*id));
-        self.ended.retain(|ended| stays(ended.saga.id));
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.touched.is_empty()
     }

@@ -1,7 +1,5 @@
 //! What goes into a store and comes out of it.
 
-use std::collections::HashSet;
-
 use amends_core::{Epoch, IdempotencyKey, Operation, SagaId, SagaType, Shard, Status, StepName, Timestamp, Transition};
 use uuid::Uuid;
 
@@ -53,20 +51,6 @@ pub struct Batch {
     pub dead_letters: Vec<DeadLetter>,
     /// What operators did.
     pub audit: Vec<AuditEntry>,
-}
-
-impl Batch {
-    /// Takes out everything of one shard.
-    pub fn forget(&mut self, shard: Shard) {
-        let gone: HashSet<SagaId> =
-            self.journal.iter().filter(|row| row.shard == shard).map(|row| row.saga_id).collect();
-        self.shards.retain(|mark| mark.shard != shard);
-        self.journal.retain(|row| row.shard != shard);
-        self.started.retain(|row| row.shard != shard);
-        self.changed.retain(|change| !gone.contains(&change.id));
-        self.dead_letters.retain(|letter| letter.shard != shard);
-        self.audit.retain(|entry| !gone.contains(&entry.saga_id));
-    }
 }
 
 /// Fence and marks of one shard within a batch.

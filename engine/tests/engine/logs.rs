@@ -14,7 +14,7 @@ use amends_engine::store::{Archive, Lease, Page};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::world::{Faulty, World, config, done, reply};
+use crate::world::{Fault, Faulty, World, config, done, key_id, reply};
 
 /// A courier whose log is in the test's hands, and that may hold commands back.
 struct Log {
@@ -22,6 +22,8 @@ struct Log {
     leases: Mutex<Vec<Lease>>,
     revoked: Mutex<Vec<Shard>>,
     held: Mutex<bool>,
+    sent_on: Mutex<Vec<(Shard, Source)>>,
+    cut_off: Mutex<bool>,
 }
 
 #[async_trait]
@@ -41,6 +43,14 @@ impl Courier for Log {
         *self.held.lock().unwrap()
     }
 
+    async fn send_on(&self, replies: &[(Shard, Source)]) -> Result<(), CourierError> {
+        if *self.cut_off.lock().unwrap() {
+            return Err(CourierError::Unavailable("no broker".into()));
+        }
+        self.sent_on.lock().unwrap().extend_from_slice(replies);
+        Ok(())
+    }
+
     fn assigned(&self, lease: &Lease) {
         self.leases.lock().unwrap().push(lease.clone());
     }
@@ -51,10 +61,14 @@ impl Courier for Log {
 }
 
 async fn world(store: Option<Arc<Faulty>>) -> (World, Arc<Log>) {
-    let config = EngineConfig { shards: 1, lanes: 1, ..config() };
+    world_of(1, store).await
+}
+
+async fn world_of(shards: u16, store: Option<Arc<Faulty>>) -> (World, Arc<Log>) {
+    let config = EngineConfig { shards, lanes: 1, ..config() };
     let store = match store {
         Some(store) => store,
-        None => Arc::new(Faulty::new(SqliteStore::open(":memory:", 1).await.unwrap())),
+        None => Arc::new(Faulty::new(SqliteStore::open(":memory:", shards).await.unwrap())),
     };
     let (sender, commands) = mpsc::channel(1_000);
     let log = Arc::new(Log {
@@ -62,6 +76,8 @@ async fn world(store: Option<Arc<Faulty>>) -> (World, Arc<Log>) {
         leases: Mutex::default(),
         revoked: Mutex::default(),
         held: Mutex::new(false),
+        sent_on: Mutex::default(),
+        cut_off: Mutex::new(false),
     });
     (World::with(store, config, log.clone(), commands).await, log)
 }
@@ -85,7 +101,7 @@ fn records(epoch: Epoch, next: i64, replies: Vec<Reply>) -> Records {
 
 impl Log {
     fn epoch(&self) -> Epoch {
-        self.leases.lock().unwrap().last().expect("the shard is assigned").epoch
+        self.leases.lock().unwrap().iter().rfind(|lease| lease.shard == Shard(0)).expect("it is assigned").epoch
     }
 }
 
@@ -164,13 +180,79 @@ async fn poison_is_kept_bit_for_bit_and_stops_nothing_i33_i35() {
     }
 }
 
+/// Starts a saga of a shard, by the key that it needs; gives its first command.
+async fn start_in(world: &mut World, shard: Shard) -> Command {
+    let key = (0..).map(|number| format!("k{number}")).find(|key| Shard::of(key_id(key), 2) == shard).unwrap();
+    world.start(Some(&key), "{}").await.unwrap();
+    world.command().await
+}
+
+#[tokio::test]
+async fn a_log_brings_replies_to_the_sagas_of_all_shards_in_its_lane_i22() {
+    let (mut world, log) = world_of(2, None).await;
+    let flight = start_in(&mut world, Shard(1)).await;
+    world.engine.records(records(log.epoch(), 1, vec![reply(&flight, done())])).await;
+    assert_eq!(world.command().await.command, "hotel.book");
+    reaches(&world, 1).await;
+    assert!(log.sent_on.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_reply_to_a_saga_that_another_has_by_now_is_sent_on_or_kept_i23() {
+    let (mut world, log) = world_of(2, None).await;
+    let flight = start_in(&mut world, Shard(1)).await;
+    // Its answer comes by the log of another shard, when its own has been taken over.
+    world.store.add(Fault::Taken(Shard(1)));
+    world.reply(&flight, done()).await;
+    world.silence().await;
+    assert_eq!(world.engine.owned_shards(), 1);
+    let own = start_in(&mut world, Shard(0)).await;
+    world.engine.records(records(log.epoch(), 1, vec![reply(&flight, done()), reply(&own, done())])).await;
+    assert_eq!(world.command().await.command, "hotel.book", "the others are not held up");
+    reaches(&world, 1).await;
+    assert_eq!(*log.sent_on.lock().unwrap(), [(Shard(1), source(0))]);
+
+    *log.cut_off.lock().unwrap() = true;
+    world.engine.records(records(log.epoch(), 2, vec![reply(&flight, done())])).await;
+    reaches(&world, 2).await;
+    let page = Page { size: 10, token: String::new() };
+    let letters = world.store.store.dead_letters(&Default::default(), &page).await.unwrap().rows;
+    let kept: Vec<_> = letters.iter().map(|letter| (letter.error_code.as_str(), letter.shard)).collect();
+    assert_eq!(kept, [("MISROUTED", Shard(0))]);
+}
+
+/// A shard is lost in the very commit that takes a reply to one of its sagas from another shard's log: were that log's
+/// cursor to move all the same, the reply would be lost with it.
+#[tokio::test]
+async fn a_cursor_does_not_pass_a_reply_that_was_fenced_i22() {
+    let (mut world, log) = world_of(2, None).await;
+    let flight = start_in(&mut world, Shard(1)).await;
+    let epoch = log.epoch();
+    world.store.add(Fault::Taken(Shard(1)));
+    world.engine.records(records(epoch, 1, vec![reply(&flight, done())])).await;
+    world.silence().await;
+    assert_eq!(cursor(&world).await, 0);
+    // The log is read again from there.
+    for _ in 0..100 {
+        if log.epoch() > epoch {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let lease = log.leases.lock().unwrap().iter().rfind(|lease| lease.shard == Shard(0)).cloned().unwrap();
+    assert!(lease.epoch > epoch && lease.reply_cursor == 0, "{lease:?}");
+    world.engine.records(records(lease.epoch, 1, vec![reply(&flight, done())])).await;
+    reaches(&world, 1).await;
+    assert_eq!(*log.sent_on.lock().unwrap(), [(Shard(1), source(0))]);
+}
+
 #[tokio::test]
 async fn while_nothing_can_be_committed_no_record_is_left_out() {
     let (mut world, log) = world(None).await;
     let started = world.start(None, "{}").await.unwrap();
     let flight = world.command().await;
     for _ in 0..4 {
-        world.store.add(crate::world::Fault::Unavailable);
+        world.store.add(Fault::Unavailable);
     }
     world.engine.records(records(log.epoch(), 1, Vec::new())).await;
     tokio::time::sleep(Duration::from_millis(50)).await;

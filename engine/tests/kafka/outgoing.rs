@@ -1,12 +1,13 @@
 //! What leaves: commands, held ones among them, domain events and dead letters.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use amends_core::{Command, DomainEvent, Operation, Payload, SagaId, SagaType, Shard, StepName, Timestamp};
+use amends_core::{Command, DomainEvent, Operation, Payload, SagaId, SagaType, Shard, StepName, Timestamp, record};
 use amends_engine::courier::{Courier, CourierError, Publisher};
 use amends_engine::store::DeadLetter;
-use rdkafka::message::Message;
+use rdkafka::message::{Headers as _, Message};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -54,6 +55,29 @@ async fn events_of_a_saga_keep_their_order() {
         assert!(number > last[saga], "{number} after {} of saga {saga}", last[saga]);
         last[saga] = number;
     }
+}
+
+/// One request of the worker's for all its answers to a batch, wherever their sagas are.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answers_to_a_batch_come_to_one_partition_of_the_engine() {
+    const SHARDS: u16 = 8;
+    let world = World::new(SHARDS).await;
+    let reader = world.topics.reader(&world.config.commands_topic("suite"), 2);
+    let batch: Vec<Command> = (0..20).map(command).collect();
+    let shards: BTreeSet<u16> = batch.iter().map(|command| Shard::of(command.saga_id, SHARDS).0).collect();
+    let last = *shards.last().unwrap();
+    assert!(shards.len() > 2);
+    world.assign(last, 1, 0);
+    world.courier.send(batch).await.unwrap();
+    for _ in 0..20 {
+        let record = reader.next(Duration::from_secs(10)).await.expect("a command");
+        let reply_to = record::read_reply_to(|name| find(&record, name)).expect("a way back");
+        assert_eq!(reply_to.partition, i32::from(last), "the only one of them that the engine has");
+    }
+}
+
+fn find<'r>(record: &'r impl Message, name: &str) -> Option<&'r [u8]> {
+    record.headers()?.iter().find(|header| header.key == name)?.value
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,11 +118,12 @@ async fn poison_is_kept_bit_for_bit_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_in_the_wrong_partition_is_sent_on_once() {
+async fn a_reply_to_a_shard_that_is_elsewhere_is_sent_on_once() {
     let world = World::new(2).await;
     let lost = reply(1, 2, 1);
     world.reply(0, &[lost.clone(), reply(0, 2, 2)]).await;
     world.assign(0, 1, 0);
+    world.records(0, 2).await;
     world.assign(1, 1, 0);
     let found = world.records(1, 1).await;
     assert_eq!(found[0].replies[0].0, lost, "it comes by its own partition");
@@ -132,15 +133,21 @@ async fn a_reply_in_the_wrong_partition_is_sent_on_once() {
     assert!(first.iter().all(|run| run.poison.is_empty()));
     assert_eq!(first.iter().flat_map(|run| &run.replies).count(), 1, "and not by the other");
 
+    world.reply(0, std::slice::from_ref(&lost)).await;
+    let here = world.records(0, 3).await;
+    assert_eq!(here.last().unwrap().replies[0].0, lost, "with both shards here it is right where it is");
+
+    world.courier.revoked(Shard(1));
     let (headers, value) = record::reply_record(&lost, "/suite", Timestamp(0));
     let mut headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     headers.push(("amends-rerouted", b"1"));
     world.topics.produce(&world.config.replies_topic(), 0, Some(value.as_str().as_bytes()), &headers).await;
-    let last = world.records(0, 3).await;
+    let last = world.records(0, 4).await;
     let poison = &last.last().unwrap().poison;
     assert_eq!((poison.len(), poison[0].code), (1, "MISROUTED"), "one that was sent on already is not sent on again");
+    world.assign(1, 2, 1);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(world.records(1, 1).await.last().unwrap().next, 1);
+    assert_eq!(world.of(1).await.last().unwrap().next, 1);
 }
 
 /// Takes nothing while it is shut.

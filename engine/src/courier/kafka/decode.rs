@@ -3,21 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use amends_core::Shard;
 use amends_core::record::read_reply;
+use amends_core::{Reply, Shard};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
+use super::reroute::REROUTED;
 use crate::courier::{Poison, Source, SourceHeader, SourceRecord};
-use amends_core::Reply;
-
-/// On a reply that was sent on to its own partition: the one where it was found. It is sent on only once.
-pub(super) const REROUTED: &str = "amends-rerouted";
 
 /// The record cannot be read as a reply.
 pub(super) const INVALID_REPLY: &str = "INVALID_REPLY";
-
-/// The reply's saga belongs to another shard, and sending it on has not helped.
-pub(super) const MISROUTED: &str = "MISROUTED";
 
 /// Stands for a header's name that is no text.
 const UNREADABLE_NAME: &str = "\u{fffd}";
@@ -53,40 +47,31 @@ fn source_headers(headers: &impl Headers) -> Vec<SourceHeader> {
 /// What a record turns out to be.
 pub(super) enum Verdict {
     /// A reply to a saga of this shard.
-    Reply(Reply),
-    /// One to a saga of another; not sent on yet.
-    Elsewhere(Shard),
-    /// Neither.
+    Reply(Shard, Reply),
+    /// No reply.
     Poison(Poison),
 }
 
-/// Judges a record found in the partition of `shard`.
-pub(super) fn judge(source: &Source, shard: Shard, shards: u16) -> Verdict {
-    let header = |name: &str| find(source, name);
-    let reply = match read_reply(header, source.value.as_deref()) {
-        Ok(reply) => reply,
-        Err(invalid) => return Verdict::Poison(poison(source, INVALID_REPLY, invalid.to_string())),
-    };
-    let right = Shard::of(reply.saga_id, shards);
-    if right == shard {
-        Verdict::Reply(reply)
-    } else if find(source, REROUTED).is_none() {
-        Verdict::Elsewhere(right)
-    } else {
-        let message = format!("saga {} belongs to partition {right}, but was sent on to {shard}", reply.saga_id);
-        Verdict::Poison(poison(source, MISROUTED, message))
+/// Judges a record.
+pub(super) fn judge(source: &Source, shards: u16) -> Verdict {
+    match read_reply(|name| find(source, name), source.value.as_deref()) {
+        Ok(reply) => Verdict::Reply(Shard::of(reply.saga_id, shards), reply),
+        Err(invalid) => {
+            let (source, message) = (Arc::clone(source), invalid.to_string());
+            Verdict::Poison(Poison { source, code: INVALID_REPLY, message })
+        }
     }
+}
+
+/// Whether a reply was sent on before.
+pub(super) fn is_rerouted(source: &SourceRecord) -> bool {
+    find(source, REROUTED).is_some()
 }
 
 /// The last header of a name is the one that counts, as in Kafka's own clients.
 fn find<'s>(source: &'s SourceRecord, name: &str) -> Option<&'s [u8]> {
     let header = source.headers.iter().rev().find(|header| header.name == name);
     header.and_then(|header| header.value.as_deref())
-}
-
-/// A record that is no reply to anything.
-pub(super) fn poison(source: &Source, code: &'static str, message: String) -> Poison {
-    Poison { source: Arc::clone(source), code, message }
 }
 
 #[cfg(test)]

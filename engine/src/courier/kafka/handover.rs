@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use amends_core::{Epoch, Shard};
-use rdkafka::message::Header;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::decode::{MISROUTED, REROUTED, Verdict, judge, poison};
-use super::outgoing::{Key, Outbound, Outgoing, Pace, headers};
-use crate::courier::{Inlet, Poison, Records, Source};
+use super::decode::{Verdict, judge};
+use super::outgoing::Outgoing;
+use super::reader::Wanted;
+use crate::courier::{Inlet, Records, Source};
 
 /// Runs that may wait for a shard's engine. Each is bounded by what one poll gathers.
 pub(super) const QUEUE: usize = 4;
 
 /// Runs that came while the engine was busy are joined up to this many records: as many as a round of a lane likes.
 const JOINED: usize = 512;
-
-/// Replies found in the wrong partition may hold up the others of their run this long; then they are dead letters (I35).
-const REROUTE_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What the poll thread hands over.
 pub(super) enum Handover {
@@ -35,6 +31,8 @@ pub(super) struct Assignment {
     pub(super) shard: Shard,
     pub(super) epoch: Epoch,
     pub(super) shards: u16,
+    /// The shards that the engine has.
+    pub(super) wanted: Arc<Wanted>,
     /// The position after what the engine has taken.
     pub(super) taken: Arc<AtomicI64>,
     pub(super) inlet: Arc<dyn Inlet>,
@@ -81,42 +79,18 @@ impl Assignment {
         let mut elsewhere = Vec::new();
         records.replies.reserve(run.len());
         for source in run {
-            match judge(&source, self.shard, self.shards) {
-                Verdict::Reply(reply) => records.replies.push((reply, source)),
-                Verdict::Elsewhere(right) => elsewhere.push((right, source)),
+            match judge(&source, self.shards) {
+                Verdict::Reply(right, reply) if right == self.shard || self.wanted.has(right) => {
+                    records.replies.push((reply, source));
+                }
+                Verdict::Reply(right, _) => elsewhere.push((right, source)),
                 Verdict::Poison(poison) => records.poison.push(poison),
             }
         }
         if !elsewhere.is_empty() {
-            records.poison.extend(self.reroute(elsewhere).await);
+            records.poison.extend(self.outgoing.send_on_once(elsewhere).await);
         }
         self.inlet.records(records).await;
         self.taken.store(next, Ordering::Release);
-    }
-
-    /// Sends replies on to their own partitions. Those of which it is not certain that they arrived are given back.
-    async fn reroute(&self, elsewhere: Vec<(Shard, Source)>) -> Vec<Poison> {
-        let from = self.shard.to_string();
-        let outbound = elsewhere.iter().map(|(right, source)| {
-            let kept = source.headers.iter().map(|header| (header.name.as_str(), header.value.as_deref()));
-            Outbound {
-                topic: &source.topic,
-                partition: Some(i32::from(right.0)),
-                key: source.key.as_deref().map(Key::Bytes),
-                value: source.value.as_deref(),
-                headers: headers(kept).insert(Header { key: REROUTED, value: Some(&from) }),
-            }
-        });
-        let sent = tokio::time::timeout(REROUTE_PATIENCE, self.outgoing.deliver(outbound, Pace::Prompt)).await;
-        let why = match sent {
-            Ok(Ok(())) => return Vec::new(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the broker has not acknowledged it in time".to_owned(),
-        };
-        tracing::warn!(shard = %self.shard, count = elsewhere.len(), why, "replies not sent on to their partitions");
-        let lost = |(right, source): &(Shard, Source)| {
-            poison(source, MISROUTED, format!("belongs to partition {right} and may not have reached it: {why}"))
-        };
-        elsewhere.iter().map(lost).collect()
     }
 }

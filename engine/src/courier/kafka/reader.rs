@@ -68,6 +68,11 @@ impl Wanted {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether the engine has it, as far as it has said.
+    pub(super) fn has(&self, shard: Shard) -> bool {
+        self.lock().contains_key(&shard.0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Want>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +175,7 @@ impl Reader {
             shard: Shard(shard),
             epoch: want.epoch,
             shards: self.shards,
+            wanted: Arc::clone(&self.wanted),
             taken: Arc::clone(&taken),
             inlet: Arc::clone(&self.inlet),
             outgoing: Arc::clone(&self.outgoing),
