@@ -3,7 +3,7 @@
 //! Commands go to their participant's topic, replies come back in the partition that their command names, one of a shard
 //! of the engine, which is read from the cursor in the database: the broker knows nothing of who owns what. `config` holds every property that matters,
 //! `outgoing` the producer, `link` what is known of the connection, `progress` how far participants have read, `spread`
-//! where commands go, `checks` what makes a shard stand still, `reader`, `decode`, `handover` and `reroute` the way of a
+//! where commands go, `checks` what makes a shard stand still, `wanted`, `reader`, `decode`, `handover` and `reroute` the way of a
 //! reply, `admin` and `tail` what `amends bus` does.
 
 pub mod admin;
@@ -19,6 +19,7 @@ mod reader;
 mod reroute;
 mod spread;
 pub mod tail;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,8 +39,9 @@ pub use self::config::{DEFAULT_PREFIX, KafkaConfig, KafkaConfigError};
 use self::link::{Link, LinkContext};
 use self::outgoing::{Batch, Key, Outbound, Outgoing, Pace};
 use self::progress::Progress;
-use self::reader::{Reader, Wanted};
+use self::reader::Reader;
 use self::spread::Spread;
+use self::wanted::Wanted;
 use super::{Courier, CourierError, Inlet, Publisher, Served, Source};
 use crate::store::{DeadLetter, Lease, TopicBook};
 

@@ -116,6 +116,11 @@ impl Findings {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
+    #[cfg(test)]
+    pub(super) fn positions(&self) -> BTreeMap<u16, i64> {
+        self.state().positions.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decode::{Verdict, judge};
 use super::outgoing::Outgoing;
-use super::reader::Wanted;
+use super::wanted::Wanted;
 use crate::courier::{Inlet, Records, Source};
 
 /// Runs that may wait for a shard's engine. Each is bounded by what one poll gathers.

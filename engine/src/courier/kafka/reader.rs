@@ -4,11 +4,11 @@
 //! of its lease. What is wanted is a state, not a queue of orders: the thread brings what is read in line with it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use amends_core::{Epoch, Shard};
+use amends_core::Shard;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -21,8 +21,8 @@ use super::decode::source_record;
 use super::handover::{Assignment, Handover, QUEUE};
 use super::link::{Link, LinkContext};
 use super::outgoing::Outgoing;
+use super::wanted::{Want, Wanted};
 use crate::courier::{Inlet, Source};
-use crate::store::Lease;
 
 /// How long a poll waits for a record; a change of assignment waits as long.
 const POLL: Duration = Duration::from_millis(20);
@@ -36,47 +36,6 @@ const GATHER_BYTES: usize = 256 << 10;
 
 /// How often positions are committed, for tools that show lag; nothing of ours reads them.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
-
-/// Which shards the engine wants read.
-#[derive(Default)]
-pub(super) struct Wanted {
-    version: AtomicU64,
-    shards: Mutex<BTreeMap<u16, Want>>,
-}
-
-#[derive(Clone, Copy)]
-struct Want {
-    epoch: Epoch,
-    cursor: i64,
-    question: u64,
-}
-
-impl Wanted {
-    /// The engine has taken a shard over.
-    pub(super) fn assign(&self, lease: &Lease, findings: &Findings, link: &Link) {
-        let shard = lease.shard.0;
-        let question = findings.ask(link, [(shard, lease.reply_cursor)]);
-        let want = Want { epoch: lease.epoch, cursor: lease.reply_cursor, question };
-        self.lock().insert(shard, want);
-        self.version.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// The engine has lost it.
-    pub(super) fn revoke(&self, shard: Shard, findings: &Findings) {
-        self.lock().remove(&shard.0);
-        findings.forget(shard.0);
-        self.version.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Whether the engine has it, as far as it has said.
-    pub(super) fn has(&self, shard: Shard) -> bool {
-        self.lock().contains_key(&shard.0)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Want>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The thread's state.
 pub(super) struct Reader {
@@ -123,7 +82,7 @@ impl Reader {
         let mut partitions = BTreeMap::new();
         let (mut seen, mut committed) = (None, Instant::now());
         while !self.over.is_cancelled() {
-            let now = Some((self.wanted.version.load(Ordering::Acquire), self.findings.version()));
+            let now = Some((self.wanted.version(), self.findings.version()));
             if seen != now {
                 self.align(&mut partitions);
                 seen = now;
@@ -139,7 +98,7 @@ impl Reader {
 
     /// Brings what is read in line with what is wanted and what checks have found.
     fn align(&self, partitions: &mut BTreeMap<u16, Partition>) {
-        let wanted = self.wanted.lock().clone();
+        let wanted = self.wanted.all();
         let outdated = |shard: &u16, partition: &Partition| {
             wanted.get(shard).is_none_or(|want| want.question != partition.want.question)
         };
@@ -279,8 +238,9 @@ impl Reader {
         match error.rdkafka_error_code() {
             // The library has stopped reading some partition and does not say which: all are checked anew.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                let positions: Vec<_> = partitions.iter().map(|(shard, partition)| (*shard, partition.next)).collect();
-                let question = self.findings.ask(&self.link, positions);
+                let positions = partitions.iter();
+                let positions = positions.map(|(shard, partition)| (*shard, partition.want.question, partition.next));
+                let question = self.wanted.ask_again(&self.findings, &self.link, positions);
                 for (shard, partition) in partitions {
                     self.stop(*shard, partition);
                     partition.question = question;
