@@ -167,13 +167,12 @@ impl KafkaCourier {
         self.link.undelivered_count()
     }
 
-    /// Where the answers to a batch shall come: all to one partition, that of one of its shards, since the client library
-    /// sends a request for each partition. A lane commits what they change together, whatever shard their sagas are of.
-    fn reply_to(&self, batch: &[Command]) -> Option<ReplyTo> {
+    /// The shard to whose partition all answers to a batch shall come, since the client library sends a request for each
+    /// partition: one of the batch that can be read. A lane commits what they change together, whatever shard their sagas
+    /// are of. `None` leaves each to its own.
+    fn home(&self, batch: &[Command]) -> Option<Shard> {
         let mut shards = batch.iter().map(|command| Shard::of(command.saga_id, self.shards));
-        let first = shards.clone().next()?;
-        let shard = shards.find(|shard| self.wanted.has(*shard)).unwrap_or(first);
-        Some(ReplyTo { topic: self.replies_topic.clone(), partition: i32::from(shard.0) })
+        shards.find(|shard| self.wanted.is_read(*shard, &self.findings))
     }
 }
 
@@ -183,7 +182,9 @@ impl Courier for KafkaCourier {
     /// lane's batches: that would allow a few hundred a second, not thousands. One that is not delivered is counted,
     /// makes [`Courier::holds`] true if the broker is away, and is sent again by its time-out.
     async fn send(&self, commands: Vec<Command>) -> Result<(), CourierError> {
-        let Some(reply_to) = self.reply_to(&commands) else { return Ok(()) };
+        if commands.is_empty() {
+            return Ok(());
+        }
         let place = tokio::time::timeout(PLACE_WAIT, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(CourierError::Unavailable("the broker is behind with its acknowledgements".to_owned()));
@@ -191,6 +192,8 @@ impl Courier for KafkaCourier {
         let mut unserved = None;
         let now = Timestamp(chrono::Utc::now().timestamp_millis());
         let turn = self.spread.turn();
+        let home = self.home(&commands);
+        let mut reply_to = ReplyTo { topic: self.replies_topic.clone(), partition: 0 };
         let records = commands.iter().enumerate().filter_map(|(index, command)| {
             let target = self.targets.get(&command.participant);
             let Some(target) = target.filter(|target| target.commands.contains(&command.command)) else {
@@ -198,6 +201,7 @@ impl Courier for KafkaCourier {
                 return None;
             };
             let partition = self.spread.partition(&target.topic, turn, index);
+            reply_to.partition = home.unwrap_or_else(|| Shard::of(command.saga_id, self.shards)).0.into();
             Some(Outbound {
                 topic: &target.topic,
                 partition,

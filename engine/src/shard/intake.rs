@@ -36,7 +36,9 @@ impl Lane {
         let Err(why) = self.config.courier.send_on(&gone).await else { return };
         tracing::warn!(count = gone.len(), %why, "replies not sent on to their shards");
         for (right, source) in gone {
-            let from = |records: &&mut Records| i32::from(records.shard.0) == source.partition;
+            let from = |records: &&mut Records| {
+                i32::from(records.shard.0) == source.partition && source.offset < records.next && self.is_next(records)
+            };
             if let Some(records) = inputs.iter_mut().filter_map(LaneInput::records).find(from) {
                 records.poison.push(Poison::misrouted(source, right, &why));
             }
@@ -58,6 +60,8 @@ impl Lane {
         let Records { shard, next, replies, poison, .. } = records;
         for (reply, source) in replies {
             let id = reply.saga_id;
+            // What is said of it holds only if the shard is still this lane's, whether anything follows from it or not.
+            round.touch(self.residents.shard_of(id));
             if self.residents.contains(id) || known.iter().any(|row| row.id == id) {
                 self.reply(round, reply);
             } else {

@@ -224,7 +224,7 @@ async fn tell(publisher: &dyn Publisher, rounds: &mut Vec<Outgoing>, cancel: &Ca
         return false;
     }
     for (published, position) in marks {
-        if !published.behind.load(Ordering::SeqCst) {
+        if !published.behind.load(Ordering::SeqCst) && !published.is_over() {
             published.reached(position);
         }
     }

@@ -17,13 +17,18 @@ pub(crate) async fn recover(
     shards: &[Shard],
 ) -> Result<(), StoreError> {
     let leases = config.leases.claim(&config.owner, shards, config.ttl).await?;
+    let mut claimed = Vec::with_capacity(leases.len());
+    // All of them first: what the log of one brings for another need not be sent on.
     for lease in leases {
-        let shard = lease.shard;
-        residents.drop_shard(shard);
-        let owned = OwnedShard::new(&lease, config.in_flight[usize::from(shard.0)].clone());
+        residents.drop_shard(lease.shard);
+        let owned = OwnedShard::new(&lease, config.in_flight[usize::from(lease.shard.0)].clone());
         let published = owned.published.clone();
-        residents.own(shard, owned);
+        residents.own(lease.shard, owned);
         config.courier.assigned(&lease);
+        claimed.push((lease, published));
+    }
+    for (lease, published) in claimed {
+        let shard = lease.shard;
         let mut commands = Vec::new();
         for stored in config.store.recover(shard).await? {
             let Some(saga) = fold(&config.definitions, &stored) else { continue };

@@ -221,6 +221,19 @@ async fn a_reply_to_a_saga_that_another_has_by_now_is_sent_on_or_kept_i23() {
     assert_eq!(kept, [("MISROUTED", Shard(0))]);
 }
 
+/// That nothing follows from a reply is a verdict, too, and only the owner of its saga can give it.
+#[tokio::test]
+async fn a_reply_is_stale_only_to_its_owner_i23_i29() {
+    let (mut world, log) = world_of(2, None).await;
+    let flight = start_in(&mut world, Shard(1)).await;
+    let unknown = Reply { command_id: flight.saga_id.to_string().parse().unwrap(), ..reply(&flight, done()) };
+    world.store.add(Fault::Taken(Shard(1)));
+    world.engine.records(records(log.epoch(), 1, vec![unknown])).await;
+    world.silence().await;
+    assert_eq!(cursor(&world).await, 0, "what this engine knows of the saga may be outdated");
+    assert_eq!(world.engine.owned_shards(), 1);
+}
+
 /// A shard is lost in the very commit that takes a reply to one of its sagas from another shard's log: were that log's
 /// cursor to move all the same, the reply would be lost with it.
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::support::{Topics, World, bus, config, header, until};
+use crate::support::{Topics, World, bus, config, header, reply, until};
 
 pub(crate) fn event(topic: &str, saga: u128, number: u128) -> DomainEvent {
     DomainEvent {
@@ -67,13 +67,25 @@ async fn the_answers_to_a_batch_come_to_one_partition_of_the_engine() {
     let shards: BTreeSet<u16> = batch.iter().map(|command| Shard::of(command.saga_id, SHARDS).0).collect();
     let last = *shards.last().unwrap();
     assert!(shards.len() > 2);
+    let partitions = async |batch: Vec<Command>| {
+        let mut partitions = BTreeSet::new();
+        let count = batch.len();
+        world.courier.send(batch).await.unwrap();
+        for _ in 0..count {
+            let record = reader.next(Duration::from_secs(10)).await.expect("a command");
+            let reply_to = record::read_reply_to(|name| find(&record, name)).expect("a way back");
+            partitions.insert(u16::try_from(reply_to.partition).unwrap());
+        }
+        partitions
+    };
+    assert_eq!(partitions(batch.clone()).await, shards, "as long as none is read, to each its own");
     world.assign(last, 1, 0);
-    world.courier.send(batch).await.unwrap();
-    for _ in 0..20 {
-        let record = reader.next(Duration::from_secs(10)).await.expect("a command");
-        let reply_to = record::read_reply_to(|name| find(&record, name)).expect("a way back");
-        assert_eq!(reply_to.partition, i32::from(last), "the only one of them that the engine has");
-    }
+    world.reply(last, &[reply(last, SHARDS, 1)]).await;
+    world.records(last, 1).await;
+    assert_eq!(partitions(batch.clone()).await, [last].into(), "the only one of them that is read");
+    world.topics.delete(&world.config.replies_topic()).await;
+    world.told(last, true).await;
+    assert_eq!(partitions(batch).await, shards, "it stands still");
 }
 
 fn find<'r>(record: &'r impl Message, name: &str) -> Option<&'r [u8]> {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use amends_core::{Epoch, Shard};
 
-use super::checks::Findings;
+use super::checks::{Finding, Findings};
 use super::link::Link;
 use crate::store::Lease;
 
@@ -62,6 +62,11 @@ impl Wanted {
     /// Whether the engine has it, as far as it has said.
     pub(super) fn has(&self, shard: Shard) -> bool {
         self.lock().contains_key(&shard.0)
+    }
+
+    /// Whether the engine has it and its log can be read.
+    pub(super) fn is_read(&self, shard: Shard, findings: &Findings) -> bool {
+        self.lock().get(&shard.0).is_some_and(|want| findings.of(shard.0, want.question) == Finding::Fine)
     }
 
     /// All of them.
