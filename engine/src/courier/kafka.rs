@@ -1,10 +1,11 @@
 //! Carries commands, replies, dead letters and domain events over Kafka.
 //!
 //! Commands go to their participant's topic, replies come back in the partition that their command names, one of a shard
-//! of the engine, which is read from the cursor in the database: the broker knows nothing of who owns what. `config` holds every property that matters,
-//! `outgoing` the producer, `link` what is known of the connection, `progress` how far participants have read, `spread`
-//! where commands go, `checks` what makes a shard stand still, `wanted`, `reader`, `decode`, `handover` and `reroute` the way of a
-//! reply, `admin` and `tail` what `amends bus` does.
+//! of the engine, which is read from the cursor in the database: the broker knows nothing of who owns what.
+//!
+//! `config` holds every property that matters, `outgoing` the producer, `link` what is known of the connection,
+//! `progress` how far participants have read, `spread` where commands go, `checks` what makes a shard stand still,
+//! `wanted`, `reader`, `decode`, `handover` and `reroute` the way of a reply, `admin` and `tail` what `amends bus` does.
 
 pub mod admin;
 mod broker;
