@@ -22,7 +22,7 @@ impl Lane {
     }
 
     /// Sends on what logs have brought for sagas that are not this lane's, or no more: a shard may have been handed over
-    /// while the reply was on its way. Rare, so that it may wait for the broker for a moment.
+    /// while the reply was on its way. Rare, unless records are forged, so that it may wait for the broker for a moment.
     pub(super) async fn send_on(&self, inputs: &mut [LaneInput]) {
         let mut gone = Vec::new();
         for records in inputs.iter_mut().filter_map(LaneInput::records).filter(|records| self.is_next(records)) {

@@ -208,6 +208,15 @@ async fn fill(world: &World) {
     world.reply(1, &[reply(1, 2, 1)]).await;
 }
 
+/// A courier whose first shard has been full for long enough to be paused.
+async fn paused(world: &World) -> (Arc<Door>, Arc<KafkaCourier>) {
+    let (door, courier) = Door::shut(world);
+    fill(world).await;
+    door.read(1, 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    (door, courier)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_shard_is_paused_and_holds_no_other_up() {
     let world = World::new(2).await;
@@ -224,10 +233,7 @@ async fn a_slow_shard_is_paused_and_holds_no_other_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_given_away_while_paused_is_read_when_it_comes_back() {
     let world = World::new(2).await;
-    let (door, courier) = Door::shut(&world);
-    fill(&world).await;
-    door.read(1, 1).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (door, courier) = paused(&world).await;
     courier.revoked(Shard(0));
     tokio::time::sleep(Duration::from_secs(1)).await;
     door.shut.store(false, Ordering::SeqCst);
@@ -240,10 +246,7 @@ async fn a_shard_given_away_while_paused_is_read_when_it_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_deleted_under_its_reader_halts_it() {
     let world = World::new(2).await;
-    let (door, _courier) = Door::shut(&world);
-    fill(&world).await;
-    door.read(1, 1).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (door, _courier) = paused(&world).await;
     world.topics.delete_before(&world.config.replies_topic(), 0, i64::from(MANY) - 1).await;
     door.shut.store(false, Ordering::SeqCst);
     let why = until("it stands still", || async {

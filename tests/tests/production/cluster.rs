@@ -25,6 +25,9 @@ const STOCK: i64 = 500_000;
 /// What the names of the engines' own topics begin with, before the test's name.
 pub(crate) const PREFIXES: &str = "production-";
 
+/// Of each engine, however many cores there are: neighbouring shards are in different ones.
+const LANES: &str = "2";
+
 /// Everything that one test runs.
 pub(crate) struct Cluster {
     pub(crate) services: Services,
@@ -172,6 +175,7 @@ impl Cluster {
             .env("AMENDS_WORKER_STORE", &self.participants_url)
             .env("AMENDS_BUS", &self.services.bus)
             .env("AMENDS_BUS_PREFIX", self.bus.prefix())
+            .env("AMENDS_ENGINE_LANES", LANES)
             .current_dir(&self.folder);
         command
     }

@@ -156,8 +156,8 @@ async fn verdicts(cluster: &Cluster, injected: &[(Kind, (i32, i64))]) {
             Kind::NullValue | Kind::RandomBytes | Kind::MissingHeaders => (Some("INVALID_REPLY"), Some(false)),
             Kind::UnknownSaga => (Some("UNKNOWN_SAGA"), None),
             Kind::WrongCommand => (None, Some(false)),
-            // Right where it is, if the engine that reads it has its shard too.
-            Kind::WrongPartition => (None, None),
+            // The next partition's shard is another lane's.
+            Kind::WrongPartition => (None, Some(true)),
         };
         assert_eq!(code, expected, "I23: the verdict on {kind:?}: {record:?}");
         assert!(may_move.is_none_or(|moved| moved == copy.is_some()), "{kind:?} sent on: {copy:?}");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use amends_tests::program::{binary, build_folder};
 
 /// How long anything may take that is promised to happen soon. Far longer than it ever takes: machines stall.
-pub(crate) const SOON: Duration = Duration::from_secs(150);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// Between two looks at something that is about to happen.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
