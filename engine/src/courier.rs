@@ -36,6 +36,12 @@ pub trait Courier: Send + Sync + 'static {
         false
     }
 
+    /// When commands to a participant, or its replies, were last hindered by what lies between: some may be lost, or late.
+    /// A command that was sent before, and times out, is sent again as the same attempt. Cheap, like [`Courier::holds`].
+    fn hindered(&self, _participant: &str) -> Timestamp {
+        Timestamp(0)
+    }
+
     /// Replies that a log has brought, each with its saga's shard, which this engine does not have: they are put where that
     /// shard's owner reads. `Ok` once all are durable there; waits for that a moment at most.
     async fn send_on(&self, _replies: &[(Shard, Source)]) -> Result<(), CourierError> {
@@ -83,9 +89,19 @@ pub enum CourierError {
     /// Nobody serves this command.
     #[error("no participant serves {0}")]
     Unserved(String),
+    /// It does not take this command, however often it is tried.
+    #[error("the courier refuses a command: {0}")]
+    Refused(String),
     /// There is no room, or no connection, at present.
     #[error("the courier cannot take commands now: {0}")]
     Unavailable(String),
+}
+
+impl CourierError {
+    /// Whether the same commands may be taken later.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
 }
 
 /// Takes replies in, on behalf of the engine. Bounded: waits when the engine is behind.

@@ -77,6 +77,11 @@ impl Courier for ByParticipant {
         self.position(participant).is_some_and(|position| self.couriers[position].holds(participant, sent))
     }
 
+    fn hindered(&self, participant: &str) -> Timestamp {
+        let courier = self.position(participant).map(|position| &self.couriers[position]);
+        courier.map_or(Timestamp(0), |courier| courier.hindered(participant))
+    }
+
     /// By the one that keeps a log.
     async fn send_on(&self, replies: &[(Shard, Source)]) -> Result<(), CourierError> {
         let mut result = Err(CourierError::Unavailable("there is no courier".to_owned()));
@@ -101,7 +106,7 @@ impl Courier for ByParticipant {
 /// Of two results, the one to tell: what nobody serves needs a person, what is full passes by itself.
 pub(super) fn worse(first: Result<(), CourierError>, second: Result<(), CourierError>) -> Result<(), CourierError> {
     match (&first, &second) {
-        (Err(CourierError::Unserved(_)), _) | (_, Ok(())) => first,
+        (Err(CourierError::Unserved(_) | CourierError::Refused(_)), _) | (_, Ok(())) => first,
         _ => second,
     }
 }

@@ -195,7 +195,7 @@ impl Courier for KafkaCourier {
         let turn = self.spread.turn();
         let home = self.home(&commands);
         let mut reply_to = ReplyTo { topic: self.replies_topic.clone(), partition: 0 };
-        let records = commands.iter().enumerate().filter_map(|(index, command)| {
+        let mut records = commands.iter().enumerate().filter_map(|(index, command)| {
             let target = self.targets.get(&command.participant);
             let Some(target) = target.filter(|target| target.commands.contains(&command.command)) else {
                 unserved = Some(CourierError::Unserved(command.command.clone()));
@@ -213,9 +213,17 @@ impl Courier for KafkaCourier {
         });
         let batch = Batch::new(Some(place));
         self.progress.sending(&batch);
-        let enqueued = self.outgoing.enqueue(records, &batch, Pace::Prompt).await;
+        let mut refused = None;
+        let enqueued = loop {
+            // The others can do nothing for one that is refused.
+            match self.outgoing.enqueue(&mut records, &batch, Pace::Prompt).await {
+                Err(error @ CourierError::Refused(_)) => refused = Some(error),
+                enqueued => break enqueued,
+            }
+        };
         batch.close();
-        enqueued.and(unserved.map_or(Ok(()), Err))
+        drop(records);
+        enqueued.and(unserved.or(refused).map_or(Ok(()), Err))
     }
 
     fn served(&self) -> Vec<Served> {
@@ -232,6 +240,10 @@ impl Courier for KafkaCourier {
     fn holds(&self, participant: &str, sent: Timestamp) -> bool {
         let unread = |target: &Target| self.progress.is_unread(&target.topic, sent);
         self.link.holds(participant) || self.targets.get(participant).is_some_and(unread)
+    }
+
+    fn hindered(&self, _participant: &str) -> Timestamp {
+        self.link.hindered()
     }
 
     async fn send_on(&self, replies: &[(Shard, Source)]) -> Result<(), CourierError> {

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::clocks::Pulse;
 use super::control::Control;
 use super::recovery::wake;
 use super::resident::{OwnedShard, Residents};
@@ -94,6 +95,7 @@ pub(crate) struct LaneConfig {
 pub(crate) struct Lane {
     pub(crate) residents: Residents,
     pub(super) config: LaneConfig,
+    pub(super) pulse: Pulse,
     pub(super) queue: mpsc::Receiver<LaneInput>,
     /// Apart from the queue, which is emptied while nothing can be committed: of a log nothing may be left out.
     records: mpsc::Receiver<Records>,
@@ -113,7 +115,7 @@ impl Lane {
         config: LaneConfig,
         LaneQueues { inputs, records, control }: LaneQueues,
     ) -> Self {
-        Self { residents, config, queue: inputs, records, control }
+        Self { residents, config, pulse: Pulse::new(), queue: inputs, records, control }
     }
 
     /// Runs until cancelled, then takes no more and returns; what is committed is safe, the rest was not acknowledged.
@@ -123,6 +125,7 @@ impl Lane {
             if let Some(control) = control {
                 self.control(control).await;
             }
+            self.pulse.beat(Duration::ZERO);
             self.round(&mut inputs).await;
         }
     }
@@ -130,6 +133,7 @@ impl Lane {
     /// Waits for word about the shards, for inputs or a due timer; `None` once the lane shall end.
     async fn gather(&mut self, inputs: &mut Vec<LaneInput>) -> Option<Option<Control>> {
         let wait = self.residents.next_wakeup().map(|at| Duration::from(at.since(now())));
+        self.pulse.beat(wait.unwrap_or_default());
         let wakeup = async {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -185,7 +189,7 @@ impl Lane {
                 LaneInput::Follow(id, answer) => drop(answer.send(self.follow(id))),
             }
         }
-        self.fire_timers(&mut round);
+        self.fire_timers(&mut round, ROUND_MAX);
         round.leaving.extend(woken.resident);
         round.seal(&self.residents);
         let marks = if round.is_empty() { Some(Vec::new()) } else { self.commit(&mut round).await };
@@ -280,17 +284,6 @@ impl Lane {
                 Err(ServiceError::Unavailable(format!("shard {shard} stands still: {}", halt.why)))
             }
             Some(_) => Ok(()),
-        }
-    }
-
-    fn fire_timers(&mut self, round: &mut Round) {
-        for (id, due) in self.due(now(), ROUND_MAX) {
-            for timer in due {
-                // Void is the normal end of a timer whose step moved on within this very round.
-                if let Err(verdict) = round.apply(&mut self.residents, id, &Input::TimerFired(timer)) {
-                    tracing::trace!(saga = %id, %verdict, "timer");
-                }
-            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! How sagas come (back) into memory: a shard is taken over, or something reaches a saga that was let go.
 
-use amends_core::{Effect, Saga, SagaId, Shard, outstanding};
+use amends_core::{Saga, SagaId, Shard};
 
-use super::clocks::wind_up;
+use super::clocks::{again, wind_up};
 use super::lane::{LaneConfig, LaneInput};
 use super::now;
 use super::resident::{OwnedShard, Residents};
@@ -33,10 +33,7 @@ pub(crate) async fn recover(
         for stored in config.store.recover(shard).await? {
             let Some(saga) = fold(&config.definitions, &stored) else { continue };
             let (id, sent_before) = (saga.id, commands.len());
-            commands.extend(outstanding(&saga).into_iter().filter_map(|effect| match effect {
-                Effect::SendCommand(command) => Some(command),
-                Effect::Publish(_) => None,
-            }));
+            commands.extend(again(&saga, now()));
             residents.insert(saga, now());
             if commands.len() > sent_before {
                 wind_up(residents, id, now());

@@ -208,6 +208,13 @@ impl Residents {
         self.sagas.get(&id).is_some_and(|resident| resident.held)
     }
 
+    /// Notes that a saga's commands are sent again.
+    pub(crate) fn sent(&mut self, id: SagaId, now: Timestamp) {
+        if let Some(resident) = self.sagas.get_mut(&id) {
+            resident.sent = now;
+        }
+    }
+
     /// Winds a saga's clocks up anew, since it has moved.
     pub(crate) fn moved(&mut self, id: SagaId, now: Timestamp) {
         if let Some(resident) = self.sagas.get_mut(&id) {

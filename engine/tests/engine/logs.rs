@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use amends_core::{Command, Epoch, Reply, SagaId, Shard, Status, Timestamp};
+use amends_core::{Command, Epoch, Reply, SagaId, Shard, Status};
 use amends_engine::EngineConfig;
 use amends_engine::courier::{
     Courier, CourierError, Inlet, Poison, Records, Served, Source, SourceHeader, SourceRecord,
@@ -16,12 +16,11 @@ use tokio::sync::mpsc;
 
 use crate::world::{Fault, Faulty, World, config, done, key_id, reply};
 
-/// A courier whose log is in the test's hands, and that may hold commands back.
+/// A courier whose log is in the test's hands.
 struct Log {
     commands: mpsc::Sender<Command>,
     leases: Mutex<Vec<Lease>>,
     revoked: Mutex<Vec<Shard>>,
-    held: Mutex<bool>,
     sent_on: Mutex<Vec<(Shard, Source)>>,
     cut_off: Mutex<bool>,
 }
@@ -37,10 +36,6 @@ impl Courier for Log {
 
     fn served(&self) -> Vec<Served> {
         Vec::new()
-    }
-
-    fn holds(&self, _: &str, _: Timestamp) -> bool {
-        *self.held.lock().unwrap()
     }
 
     async fn send_on(&self, replies: &[(Shard, Source)]) -> Result<(), CourierError> {
@@ -75,7 +70,6 @@ async fn world_of(shards: u16, store: Option<Arc<Faulty>>) -> (World, Arc<Log>) 
         commands: sender,
         leases: Mutex::default(),
         revoked: Mutex::default(),
-        held: Mutex::new(false),
         sent_on: Mutex::default(),
         cut_off: Mutex::new(false),
     });
@@ -305,20 +299,4 @@ async fn a_halted_shard_stands_still_and_says_why() {
         }
     }
     assert_eq!(world.store.store.shards().await.unwrap()[0].halted, None);
-}
-
-#[tokio::test]
-async fn a_command_that_is_held_back_uses_up_no_attempt() {
-    let (mut world, log) = world(None).await;
-    *log.held.lock().unwrap() = true;
-    let started = world.start(None, "{}").await.unwrap();
-    let flight = world.command().await;
-    // Three times its time-out of 300 ms, which would be all of its attempts.
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
-    assert_eq!(world.journal(started.id).await, ["saga_started", "step_started"]);
-    *log.held.lock().unwrap() = false;
-    // From now on it has the time that it would have had, and then it is sent again.
-    let again = world.command().await;
-    assert_eq!((again.id, again.attempt), (flight.id, 2));
-    assert_eq!(world.drive(started.id).await, Status::Completed);
 }

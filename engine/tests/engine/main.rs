@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "a test program")]
 
+mod attempts;
 mod commits;
 #[cfg(feature = "postgres")]
 mod forwards;

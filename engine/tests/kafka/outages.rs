@@ -2,7 +2,7 @@
 //! else's tests can be run against a broker that is down.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use amends_core::Timestamp;
 use amends_engine::courier::{Courier, Publisher};
@@ -12,6 +12,11 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::outgoing::{command, event};
 use crate::support::{Topics, World, config, reply, until};
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970");
+    Timestamp(i64::try_from(since.as_millis()).expect("a time of these days"))
+}
 
 /// A broker of the mock's, with our topics.
 fn mock() -> (MockCluster<'static, DefaultProducerContext>, World) {
@@ -34,6 +39,7 @@ async fn an_outage_holds_commands_and_loses_no_reply() {
     world.courier.send(vec![command(1)]).await.unwrap();
     world.courier.settle().await;
     assert!(!world.courier.holds("suite", Timestamp(0)));
+    assert_eq!(world.courier.hindered("suite"), Timestamp(0));
 
     cluster.broker_down(1).unwrap();
     until("the outage is noticed with nothing to send", || async {
@@ -44,8 +50,10 @@ async fn an_outage_holds_commands_and_loses_no_reply() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(world.courier.holds("suite", Timestamp(0)), "for as long as it lasts");
 
+    let before = now();
     cluster.broker_up(1).unwrap();
     until("its end is noticed", || async { (!world.courier.holds("suite", Timestamp(0))).then_some(()) }).await;
+    assert!(world.courier.hindered("suite") >= before, "what was on its way until then may be lost, or unread");
     let reader = world.topics.reader(&world.config.commands_topic("suite"), 1);
     for _ in 0..2 {
         assert!(reader.next(Duration::from_secs(10)).await.is_some(), "the command held has left");

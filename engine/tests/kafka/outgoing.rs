@@ -88,6 +88,24 @@ async fn the_answers_to_a_batch_come_to_one_partition_of_the_engine() {
     assert_eq!(partitions(batch).await, shards, "it stands still");
 }
 
+/// More than the client library sends, unless it is told to.
+const TOO_LARGE: usize = 2_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_too_large_is_left_out_and_hinders_no_other() {
+    let world = World::new(1).await;
+    let reader = world.topics.reader(&world.config.commands_topic("suite"), 2);
+    let mut batch: Vec<Command> = (0..5).map(command).collect();
+    batch[2].payload = Payload::from_json(format!("\"{}\"", "x".repeat(TOO_LARGE))).expect("valid");
+    let answer = world.courier.send(batch).await;
+    assert!(matches!(answer, Err(CourierError::Refused(_))), "{answer:?}");
+    for _ in 0..4 {
+        assert!(reader.next(Duration::from_secs(10)).await.is_some(), "the others leave");
+    }
+    world.courier.settle().await;
+    assert_eq!(world.courier.hindered("suite"), Timestamp(0), "no wait would help it");
+}
+
 fn find<'r>(record: &'r impl Message, name: &str) -> Option<&'r [u8]> {
     record.headers()?.iter().find(|header| header.key == name)?.value
 }

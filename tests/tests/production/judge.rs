@@ -116,10 +116,20 @@ pub(crate) fn summary(ledger: &Ledger) -> String {
     )
 }
 
+/// Why attempts failed, and how often.
+fn failures(ledger: &Ledger) -> String {
+    let mut by_reason = BTreeMap::<&str, usize>::new();
+    for event in ledger.sagas.values().flat_map(|saga| saga.kinds()).filter(|event| event.kind == "retry_scheduled") {
+        *by_reason.entry(event.body["failure"]["message"].as_str().unwrap_or_default()).or_default() += 1;
+    }
+    format!("attempts that failed: {by_reason:?}")
+}
+
 /// Reads, judges and fails with what is wrong.
 pub(crate) async fn judge_all(cluster: &Cluster, submitted: Vec<crate::load::Submitted>, seed: u64) {
     let ledger = Ledger::read(cluster, submitted).await;
     say(&summary(&ledger));
+    say(&failures(&ledger));
     let mut checks = judge(&ledger);
     ask_again(&mut checks, cluster, &ledger).await;
     checks.verdict(seed);

@@ -111,6 +111,12 @@ impl Record {
     pub(crate) fn completed(&self) -> bool {
         self.status == "completed"
     }
+
+    /// What became of it, in the words of its journal.
+    pub(crate) fn story(&self) -> String {
+        let told = self.kinds().filter(|event| event.kind != "saga_started");
+        told.map(|event| format!("\n      {} {}", event.kind, event.body)).collect()
+    }
 }
 
 /// A change of a shard's marks, as the witness saw it.

@@ -4,13 +4,16 @@
 //! when it begins and once when it ends.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use amends_core::Timestamp;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
+
+use crate::shard::now;
 
 /// The state of the connection.
 #[derive(Default)]
@@ -20,6 +23,8 @@ pub(super) struct Link {
     troubled: AtomicBool,
     delivered: AtomicBool,
     undelivered: AtomicU64,
+    /// When the broker came back, or did not take a record, last.
+    hindered: AtomicI64,
     state: Mutex<State>,
     /// Told when a check is wanted.
     pub(super) wake: Notify,
@@ -77,6 +82,7 @@ impl Link {
     /// The broker has answered.
     pub(super) fn reached(&self) {
         if self.is_down() {
+            self.hinder();
             self.down.store(false, Ordering::Release);
             if self.state().down.take().is_some() {
                 tracing::info!("the broker answers again; commands are no longer held");
@@ -113,6 +119,9 @@ impl Link {
     /// A record was not delivered.
     pub(super) fn undelivered(&self, error: &KafkaError) {
         self.undelivered.fetch_add(1, Ordering::Relaxed);
+        if !refuses_record(error) {
+            self.hinder();
+        }
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::MessageTimedOut
@@ -123,6 +132,15 @@ impl Link {
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => self.wake.notify_one(),
             _ => {}
         }
+    }
+
+    fn hinder(&self) {
+        self.hindered.store(now().0, Ordering::Release);
+    }
+
+    /// When records, or replies, were last hindered.
+    pub(super) fn hindered(&self) -> Timestamp {
+        Timestamp(self.hindered.load(Ordering::Acquire))
     }
 
     /// Records that were not delivered so far.
@@ -150,6 +168,13 @@ impl Link {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an error concerns one record, and would meet it again.
+pub(super) fn refuses_record(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{InvalidMessage, InvalidMessageSize, InvalidRecord, MessageSizeTooLarge};
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| matches!(code, InvalidMessage | InvalidMessageSize | InvalidRecord | MessageSizeTooLarge))
 }
 
 /// What a client of the library reports goes to the link.

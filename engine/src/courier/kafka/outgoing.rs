@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::config::{KafkaConfig, KafkaConfigError};
-use super::link::{Link, LinkContext};
+use super::link::{Link, LinkContext, refuses_record};
 use super::progress::Progress;
 use crate::courier::CourierError;
 
@@ -166,7 +166,9 @@ impl Outgoing {
                 if !full || tries == FULL_TRIES {
                     self.link.undelivered(&error);
                     batch.report(Some(&error));
-                    return Err(CourierError::Unavailable(error.to_string()));
+                    let why = error.to_string();
+                    let refused = refuses_record(&error);
+                    return Err(if refused { CourierError::Refused(why) } else { CourierError::Unavailable(why) });
                 }
                 tries += 1;
                 prepared = refused;

@@ -23,7 +23,8 @@ pub(super) fn i1(checks: &mut Checks, ledger: &Ledger) {
         let Some((id, saga)) = by_user.get(order.plan.user.as_str()) else { continue };
         let fine = order.plan.allows(saga.completed(), saga.cause());
         checks.that(fine, "I1", || {
-            format!("saga {id} of {:?} ended {} because of {:?}", order.plan, saga.status, saga.cause())
+            let (plan, cause) = (&order.plan, saga.cause());
+            format!("saga {id} of {plan:?} ended {} because of {cause:?}: {}", saga.status, saga.story())
         });
     }
 }

@@ -1,0 +1,141 @@
+//! What uses up an attempt: a participant that does not answer, and nothing that lies between.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use amends_core::{Command, Status, Timestamp};
+use amends_engine::EngineConfig;
+use amends_engine::courier::{Courier, CourierError, Served};
+use amends_engine::store::sqlite::SqliteStore;
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::world::{Fault, Faulty, World, config, done};
+
+/// A way to the participants that is not always open.
+struct Way {
+    commands: mpsc::Sender<Command>,
+    held: AtomicBool,
+    hindered: AtomicI64,
+    /// What comes of the next batches instead of their delivery.
+    failures: Mutex<VecDeque<CourierError>>,
+}
+
+#[async_trait]
+impl Courier for Way {
+    async fn send(&self, commands: Vec<Command>) -> Result<(), CourierError> {
+        if let Some(failure) = self.failures.lock().unwrap().pop_front() {
+            return Err(failure);
+        }
+        for command in commands {
+            self.commands.try_send(command).unwrap();
+        }
+        Ok(())
+    }
+
+    fn served(&self) -> Vec<Served> {
+        Vec::new()
+    }
+
+    fn holds(&self, _: &str, _: Timestamp) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    fn hindered(&self, participant: &str) -> Timestamp {
+        assert_eq!(participant, "flight");
+        Timestamp(self.hindered.load(Ordering::Acquire))
+    }
+}
+
+async fn world() -> (World, Arc<Way>) {
+    let config = EngineConfig { shards: 1, lanes: 1, ..config() };
+    let store = Arc::new(Faulty::new(SqliteStore::open(":memory:", 1).await.unwrap()));
+    let (sender, commands) = mpsc::channel(1_000);
+    let way = Arc::new(Way {
+        commands: sender,
+        held: AtomicBool::new(false),
+        hindered: AtomicI64::new(0),
+        failures: Mutex::default(),
+    });
+    (World::with(store, config, way.clone(), commands).await, way)
+}
+
+#[tokio::test]
+async fn a_command_that_is_held_back_uses_up_no_attempt() {
+    let (mut world, way) = world().await;
+    way.held.store(true, Ordering::Release);
+    let started = world.start(None, "{}").await.unwrap();
+    let flight = world.command().await;
+    // Three times its time-out of 300 ms, which would be all of its attempts.
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert_eq!(world.journal(started.id).await, ["saga_started", "step_started"]);
+    way.held.store(false, Ordering::Release);
+    // From now on it has the time that it would have had, and then it is sent again.
+    let again = world.command().await;
+    assert_eq!((again.id, again.attempt), (flight.id, 2));
+    assert_eq!(world.drive(started.id).await, Status::Completed);
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_handed_over_uses_up_no_attempt() {
+    let (mut world, way) = world().await;
+    // More often than there are attempts.
+    let behind = || CourierError::Unavailable("the broker is behind".into());
+    way.failures.lock().unwrap().extend((0..4).map(|_| behind()));
+    let started = world.start(None, "{}").await.unwrap();
+    let sent = world.engine.now();
+    let flight = world.command().await;
+    assert_eq!((flight.command.as_str(), flight.attempt), ("flight.book", 1));
+    assert!(flight.deadline > sent, "it has its time before it");
+    assert_eq!(world.journal(started.id).await, ["saga_started", "step_started"]);
+    // It has arrived now: whoever does not answer uses up attempts.
+    assert_eq!(world.command().await.attempt, 2);
+    assert_eq!(world.drive(started.id).await, Status::Completed);
+}
+
+#[tokio::test]
+async fn a_command_that_is_refused_for_its_own_sake_uses_up_its_attempts() {
+    let (mut world, way) = world().await;
+    let refused = || CourierError::Refused("it is too large".into());
+    way.failures.lock().unwrap().extend((0..3).map(|_| refused()));
+    let started = world.start(None, "{}").await.unwrap();
+    // What comes is the compensation: the outcome is unknown.
+    let undo = world.command().await;
+    assert_eq!((undo.command.as_str(), undo.operation.as_str()), ("flight.book", "compensate"));
+    assert_eq!(world.drive(started.id).await, Status::Compensated);
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_during_an_outage_is_sent_again_as_the_same_attempt() {
+    let (mut world, way) = world().await;
+    let started = world.start(None, "{}").await.unwrap();
+    let flight = world.command().await;
+    way.hindered.store(world.engine.now().0, Ordering::Release);
+    let again = world.command().await;
+    assert_eq!((again.id, again.attempt), (flight.id, 1));
+    // Nothing was amiss since.
+    assert_eq!(world.command().await.attempt, 2);
+    assert_eq!(world.drive(started.id).await, Status::Completed);
+}
+
+#[tokio::test]
+async fn what_waited_for_a_lane_that_was_held_up_is_sent_again_as_the_same_attempt() {
+    let (mut world, _way) = world().await;
+    let started = world.start(None, "{}").await.unwrap();
+    let flight = world.command().await;
+    // The commit of another saga's start is tried for 100 + 200 + 400 + 800 ms.
+    (0..4).for_each(|_| world.store.add(Fault::Unavailable));
+    assert!(world.start(None, "{}").await.is_err(), "nothing can be committed");
+    let again = loop {
+        let command = world.command().await;
+        if command.id == flight.id {
+            break command;
+        }
+    };
+    assert_eq!(again.attempt, 1, "the reply may have been there long ago");
+    world.reply(&again, done()).await;
+    assert_eq!(world.drive(started.id).await, Status::Completed);
+    assert!(!world.journal(started.id).await.contains(&"step_timed_out"));
+}
