@@ -22,22 +22,23 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// Notices when a lane is held up: by its database, or because the whole process stood still.
 pub(super) struct Pulse {
-    expected: Instant,
+    /// When the lane means to be here; `None` if it waits for others.
+    expected: Option<Instant>,
     /// Until when it was held up last.
     late: Timestamp,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { expected: Instant::now(), late: Timestamp(0) }
+        Self { expected: None, late: Timestamp(0) }
     }
 
-    /// The lane is here, and means to be here again after that time.
-    pub(super) fn beat(&mut self, next: Duration) {
-        if self.expected.elapsed() >= LATE {
+    /// The lane is here, and means to be here again after that time, if after any.
+    pub(super) fn beat(&mut self, next: Option<Duration>) {
+        if self.expected.is_some_and(|expected| expected.elapsed() >= LATE) {
             self.late = now();
         }
-        self.expected = Instant::now() + next;
+        self.expected = next.and_then(|next| Instant::now().checked_add(next));
     }
 }
 

@@ -125,7 +125,7 @@ impl Lane {
             if let Some(control) = control {
                 self.control(control).await;
             }
-            self.pulse.beat(Duration::ZERO);
+            self.pulse.beat(Some(Duration::ZERO));
             self.round(&mut inputs).await;
         }
     }
@@ -133,7 +133,7 @@ impl Lane {
     /// Waits for word about the shards, for inputs or a due timer; `None` once the lane shall end.
     async fn gather(&mut self, inputs: &mut Vec<LaneInput>) -> Option<Option<Control>> {
         let wait = self.residents.next_wakeup().map(|at| Duration::from(at.since(now())));
-        self.pulse.beat(wait.unwrap_or_default());
+        self.pulse.beat(wait);
         let wakeup = async {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,

@@ -79,6 +79,15 @@ async fn a_command_that_is_held_back_uses_up_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_lane_that_had_nothing_to_do_is_not_late() {
+    let (mut world, _way) = world().await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    world.start(None, "{}").await.unwrap();
+    assert_eq!(world.command().await.attempt, 1);
+    assert_eq!(world.command().await.attempt, 2);
+}
+
+#[tokio::test]
 async fn a_command_that_is_not_handed_over_uses_up_no_attempt() {
     let (mut world, way) = world().await;
     // More often than there are attempts.
