@@ -9,6 +9,7 @@ mod erased;
 pub mod grpc;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod patience;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use erased::AnyStep;
 
 pub use batch::UNKNOWN_COMMAND;
 pub use erased::{INVALID_INPUT, INVALID_OUTPUT};
+pub(crate) use patience::Patience;
 
 /// Most commands that share a transaction: by then the flush is spread thin, and more would only add to the wait.
 pub(crate) const BATCH_MAX: usize = 256;
@@ -45,6 +47,11 @@ pub trait ReplySink: Send + Sync {
     /// Sends replies whose effects are durable. Losing one is harmless: its command comes again and finds it stored.
     /// The host takes no further commands while this waits.
     async fn send(&self, replies: Vec<Reply>);
+
+    /// The participant's database is away, or answers again. Meanwhile commands wait, and none is answered.
+    ///
+    /// Called in turns, `true` first; what is over in a moment is not told. Must not block.
+    fn suspended(&self, _away: bool) {}
 }
 
 /// Puts a [`Host`] together.
@@ -87,7 +94,11 @@ impl Host {
     /// Answers commands until `commands` is closed, or `cancel` is, and then those that are still queued.
     ///
     /// What arrives during a commit forms the next batch. Replies leave after the commit only, in the order of the
-    /// commands; if it fails, all of the batch are told to try again.
+    /// commands. A batch that fails is run again, at last each command by itself; one that fails by itself is told to
+    /// try again.
+    ///
+    /// While no transaction can be begun, commands wait and none is answered. A host that would have to wait after
+    /// `cancel` ends instead: what it has not answered comes again.
     ///
     /// Steps run on the database's own thread, and `replies` is called there.
     pub async fn run(&self, commands: mpsc::Receiver<Command>, replies: Arc<dyn ReplySink>, cancel: CancellationToken) {
@@ -102,6 +113,7 @@ impl Host {
         replies: Arc<dyn ReplySink>,
         cancel: CancellationToken,
     ) {
+        let patience = Patience::new(cancel.clone(), Arc::clone(&replies));
         let mut delivery = Delivery::new(replies);
         let mut waiting = Vec::new();
         loop {
@@ -110,7 +122,7 @@ impl Host {
                 break;
             }
             waiting = defer_same_step(&mut batch);
-            let answered = self.process(&batch).await;
+            let Some(answered) = self.process(&batch, &patience).await else { break };
             delivery.send(answered).await;
         }
         delivery.finish().await;

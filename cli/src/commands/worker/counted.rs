@@ -62,4 +62,8 @@ impl ReplySink for Counted {
         replies.iter().for_each(|reply| self.counters.count(reply));
         self.inner.send(replies).await;
     }
+
+    fn suspended(&self, away: bool) {
+        self.inner.suspended(away);
+    }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use amends_core::{Command, Failure, Operation, Outcome, Payload, Reply, Timestamp};
 
-use super::Host;
 use super::delivery::Answered;
 use super::erased::AnyStep;
+use super::{Host, Patience};
 use crate::barrier::table::{self, Record, Stored};
 use crate::barrier::{Answer, Mark, Verdict, judge};
 use crate::context::StepContext;
@@ -19,6 +19,13 @@ pub const UNKNOWN_COMMAND: &str = "UNKNOWN_COMMAND";
 
 /// Most times that a batch is run again because of the commands that turned out to need care; then all are run with care.
 const RERUNS_MAX: usize = 3;
+
+/// The waits before a batch that was not committed is run again: what has happened to its connection, or to the server,
+/// is mostly over by then.
+const AGAIN: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200)];
+
+/// The same for a command by itself: the batch has been tried already.
+const AGAIN_ALONE: [Duration; 1] = [Duration::from_millis(50)];
 
 /// A batch that has run and is not committed.
 pub(crate) struct Prepared<'c> {
@@ -58,23 +65,64 @@ impl From<Outcome> for Settled {
 }
 
 impl Host {
-    /// Runs the commands, which must concern different steps, and commits. Answers all of them, in their order.
-    pub(crate) async fn process(&self, commands: &[Command]) -> Vec<Answered> {
-        let committed = async { self.prepare(commands).await?.commit().await };
-        committed.await.unwrap_or_else(|error: DatabaseError| {
-            tracing::error!(%error, commands = commands.len(), "a batch was not committed; its commands are to come again");
-            let failed = |command| answer(command, StepError::try_again(&error).into_outcome().into());
-            commands.iter().map(failed).collect()
-        })
+    /// Runs the commands, which must concern different steps, and commits. Answers all of them, in their order; `None`,
+    /// and answers none, if the patience ends.
+    pub(crate) async fn process(&self, commands: &[Command], patience: &Patience) -> Option<Vec<Answered>> {
+        let error = match self.commit(commands, &AGAIN, patience).await? {
+            Ok(answered) => return Some(answered),
+            Err(error) => error,
+        };
+        if let [command] = commands {
+            return Some(vec![failed(command, &error)]);
+        }
+        tracing::error!(%error, commands = commands.len(), "a batch cannot be committed; its commands are run one by one");
+        let mut all = Vec::with_capacity(commands.len());
+        for command in commands {
+            match self.commit(std::slice::from_ref(command), &AGAIN_ALONE, patience).await? {
+                Ok(answered) => all.extend(answered),
+                Err(error) => all.push(failed(command, &error)),
+            }
+        }
+        Some(all)
+    }
+
+    /// Runs the commands and commits, and if that fails again after each of the waits. Should a commit have succeeded
+    /// whose result was lost, the barrier answers what it has stored.
+    async fn commit(
+        &self,
+        commands: &[Command],
+        waits: &[Duration],
+        patience: &Patience,
+    ) -> Option<Result<Vec<Answered>, DatabaseError>> {
+        let mut waits = waits.iter();
+        loop {
+            let transaction = patience.begin(&self.database).await?;
+            let committed = async { self.prepare_in(transaction, commands).await?.commit().await };
+            match (committed.await, waits.next()) {
+                (Err(error), Some(wait)) => {
+                    tracing::warn!(%error, commands = commands.len(), "a batch was not committed; it is run again");
+                    patience.pause(*wait).await?;
+                }
+                (result, _) => return Some(result),
+            }
+        }
     }
 
     /// Runs the commands, but does not commit.
+    pub(crate) async fn prepare<'c>(&self, commands: &'c [Command]) -> Result<Prepared<'c>, DatabaseError> {
+        self.prepare_in(self.database.begin().await?, commands).await
+    }
+
+    /// Runs the commands in a transaction that was just begun.
     ///
     /// On Postgres a part of a transaction can be taken back alone only if a savepoint was set before it, at two round
     /// trips. Few commands need that, so it is done without at first. If one needs it after all, everything is taken
     /// back and run again, that one with care: steps must not mind being run twice.
-    pub(crate) async fn prepare<'c>(&self, commands: &'c [Command]) -> Result<Prepared<'c>, DatabaseError> {
-        let transaction = self.database.begin().await?;
+    async fn prepare_in<'c>(
+        &self,
+        transaction: Transaction,
+        commands: &'c [Command],
+    ) -> Result<Prepared<'c>, DatabaseError> {
         let (records, answered) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         let mut prepared = Prepared { transaction, now: now(), records, answered };
         let mut careful = vec![false; commands.len()];
@@ -180,6 +228,12 @@ async fn undo(
         step.compensate(cx, &command.payload, output).await?;
     }
     Ok(Payload::null())
+}
+
+fn failed(command: &Command, error: &DatabaseError) -> Answered {
+    let (saga_id, step) = (command.saga_id, &command.step);
+    tracing::error!(%saga_id, %step, %error, "a command was not committed; it is to come again");
+    answer(command, StepError::try_again(error).into_outcome().into())
 }
 
 fn answer(command: &Command, settled: Settled) -> Answered {

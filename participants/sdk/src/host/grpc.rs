@@ -3,6 +3,9 @@
 //!
 //! A call waits until its command is answered; meanwhile those of other calls share its transaction. An error of gRPC's
 //! own says nothing about what was done: the caller sends the command again. The same holds for a stream that ends.
+//!
+//! While the participant's database is away nobody is kept waiting: calls and streams end with `UNAVAILABLE`, and so does
+//! `Describe`, by which callers find out whether to come back.
 
 mod convert;
 mod intake;
@@ -16,9 +19,10 @@ use amends_core::Command;
 use amends_proto::amends::v1::participant_service_server::ParticipantServiceServer;
 use amends_proto::amends::v1::participant_stream_service_server::ParticipantStreamServiceServer;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -27,7 +31,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::ReplySink;
 use crate::subscription::Subscriptions;
-use intake::{Replies, Shared};
+use intake::{Closed, Gate, Replies, Shared};
 use service::Participant;
 
 /// Commands that wait for the answerer. Single calls beyond are told to come again; streams are read no further.
@@ -57,7 +61,7 @@ pub struct Served {
 pub struct GrpcHost {
     shared: Arc<Shared>,
     routes: Routes,
-    health: HealthReporter,
+    health: AbortOnDropHandle<()>,
     answering: AbortOnDropHandle<()>,
     hurry: CancellationToken,
 }
@@ -74,13 +78,13 @@ impl GrpcHost {
     {
         let (sender, commands) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::new(served, sender));
-        let hurry = CancellationToken::new();
+        let (gate, hurry) = (shared.gate(), CancellationToken::new());
         let answering = answer(commands, Arc::new(Replies(Arc::clone(&shared))), hurry.clone());
         let answering = AbortOnDropHandle::new(tokio::spawn(answering));
         let (health, health_service) = health_reporter();
         let participant = Participant(Arc::clone(&shared));
-        health.set_serving::<ParticipantServiceServer<Participant>>().await;
-        health.set_serving::<ParticipantStreamServiceServer<Participant>>().await;
+        set_serving(&health, true).await;
+        let health = AbortOnDropHandle::new(tokio::spawn(keep_said(health, gate)));
         let streams = ParticipantStreamServiceServer::new(participant.clone()).max_decoding_message_size(READ_MAX);
         let routes = Routes::new(ParticipantServiceServer::new(participant)).add_service(streams);
         let routes = routes.add_service(health_service);
@@ -94,10 +98,9 @@ impl GrpcHost {
 
     /// Takes no new commands, answers those in hand, and returns when that is done or five seconds are over.
     pub async fn shutdown(self) {
-        self.health.set_not_serving::<ParticipantServiceServer<Participant>>().await;
-        self.health.set_not_serving::<ParticipantStreamServiceServer<Participant>>().await;
-        self.health.set_service_status("", ServingStatus::NotServing).await;
         self.shared.stop();
+        // An error would be a panic of it.
+        let _ = self.health.await;
         let mut answering = self.answering;
         if tokio::time::timeout(GRACE, &mut answering).await.is_err() {
             tracing::warn!("not all commands were answered in time; they come again");
@@ -105,6 +108,27 @@ impl GrpcHost {
         }
         // No answer will come any more: who still waits is told so, and a stream that has given all its answers ends.
         self.shared.asked.clear();
+    }
+}
+
+/// Has the health service say whether commands are taken, until the host is told to stop.
+async fn keep_said(health: HealthReporter, mut gate: watch::Receiver<Gate>) {
+    while gate.changed().await.is_ok() {
+        let closed = gate.borrow_and_update().closed();
+        set_serving(&health, closed.is_none()).await;
+        if closed == Some(Closed::Stopped) {
+            break;
+        }
+    }
+    // The process as a whole: it is well while its database is away.
+    health.set_service_status("", ServingStatus::NotServing).await;
+}
+
+async fn set_serving(health: &HealthReporter, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for service in [ParticipantServiceServer::<Participant>::NAME, ParticipantStreamServiceServer::<Participant>::NAME]
+    {
+        health.set_service_status(service, status).await;
     }
 }
 

@@ -12,17 +12,29 @@ use crate::fixture::{Charge, LEDGER, command, ledger, memory, open};
 use crate::testkit::check_step;
 
 #[cfg(feature = "postgres")]
+mod away;
+#[cfg(feature = "postgres")]
 mod postgres;
+
+/// Longer than anything takes that is to happen.
+const SOON: Duration = Duration::from_secs(20);
 
 fn host(database: &Database) -> Host {
     Host::builder(database.clone()).step(Charge).build()
 }
 
-/// What became of one command given alone: `done`, `try-again`, or the code of the refusal.
+/// What became of one command given alone.
 async fn give(host: &Host, command: Command) -> String {
-    summary(&host.process(&[command]).await[0].reply)
+    outcomes(host, &[command]).await.remove(0)
 }
 
+/// What became of commands given together.
+async fn outcomes(host: &Host, batch: &[Command]) -> Vec<String> {
+    let answered = host.process(batch, &Patience::default()).await.unwrap();
+    answered.iter().map(|answered| summary(&answered.reply)).collect()
+}
+
+/// `done`, `try-again`, or the code of the refusal.
 fn summary(reply: &Reply) -> String {
     match &reply.outcome {
         Outcome::Refused(failure) => failure.code.clone(),
@@ -65,9 +77,8 @@ async fn one_bad_command_leaves_nothing_and_does_not_disturb_the_others(#[case] 
     let inputs = [r#"{"amount":1}"#, &bad[0], r#"{"amount":2}"#, &bad[1], &bad[2], "[]", r#"{"amount":3}"#];
     let mut batch: Vec<Command> = (1..).zip(inputs).map(|(saga, input)| command(saga, Execute, input)).collect();
     batch.push(Command { command: "payment.gift".into(), ..command(99, Execute, "{}") });
-    let replies: Vec<String> = host.process(&batch).await.iter().map(|a| summary(&a.reply)).collect();
     let expected = ["done", "DECLINED", "done", "try-again", "try-again", "INVALID_INPUT", "done", "UNKNOWN_COMMAND"];
-    assert_eq!(replies, expected);
+    assert_eq!(outcomes(&host, &batch).await, expected);
     assert_eq!(ledger(&database).await, [1, 2, 3]);
     assert_eq!(barrier_rows(&database).await, 5);
     assert_eq!(give(&host, command(4, Execute, r#"{"amount":4}"#)).await, "done");
@@ -132,8 +143,7 @@ async fn a_batch_that_is_not_committed_is_to_come_again(#[case] kind: DatabaseKi
     };
     database.execute(full, &[]).await.unwrap();
     let batch = [1, 2].map(|saga| command(saga, Execute, r#"{"amount":1}"#));
-    let replies: Vec<String> = host.process(&batch).await.iter().map(|a| summary(&a.reply)).collect();
-    assert_eq!(replies, ["try-again", "try-again"]);
+    assert_eq!(outcomes(&host, &batch).await, ["try-again", "try-again"]);
     assert!(ledger(&database).await.is_empty());
     database.execute(roomy, &[]).await.unwrap();
     assert_eq!(give(&host, command(1, Execute, r#"{"amount":1}"#)).await, "done");
@@ -150,8 +160,7 @@ async fn a_row_that_is_not_readable_stops_its_own_step_only(#[case] kind: Databa
     give(&host, command(1, Execute, r#"{"amount":1}"#)).await;
     database.execute("UPDATE barrier SET reply = '{'", &[]).await.unwrap();
     let batch = [1, 2].map(|saga| command(saga, Execute, r#"{"amount":1}"#));
-    let replies: Vec<String> = host.process(&batch).await.iter().map(|a| summary(&a.reply)).collect();
-    assert_eq!(replies, ["try-again", "done"]);
+    assert_eq!(outcomes(&host, &batch).await, ["try-again", "done"]);
 }
 
 #[rstest]
@@ -165,11 +174,11 @@ async fn full_batches_of_every_kind_fit(#[case] kind: DatabaseKind) {
         (from..from + 256).map(|saga| command(saga, operation, r#"{"amount":1}"#)).collect()
     };
     for (operation, from) in [(Execute, 1), (Compensate, 1), (Compensate, 1000)] {
-        let answered = host.process(&batch(operation, from)).await;
-        assert!(answered.iter().all(|answered| summary(&answered.reply) == "done"));
+        let answered = outcomes(&host, &batch(operation, from)).await;
+        assert!(answered.iter().all(|outcome| outcome == "done"));
     }
-    let late = host.process(&batch(Execute, 1000)).await;
-    assert!(late.iter().all(|answered| summary(&answered.reply) == crate::COMPENSATED_BEFORE));
+    let late = outcomes(&host, &batch(Execute, 1000)).await;
+    assert!(late.iter().all(|outcome| outcome == crate::COMPENSATED_BEFORE));
     assert_eq!(ledger(&database).await.iter().sum::<i64>(), 0);
     assert_eq!(barrier_rows(&database).await, 4 * 256);
 }
@@ -209,6 +218,74 @@ async fn a_cancelled_host_answers_what_is_queued_and_what_it_holds_back(#[case] 
     assert!(replies.iter().all(|reply| summary(reply) == "done"));
     // The copies were answered in time; only the first reply was held back, and came last.
     assert_eq!(replies.last().unwrap().saga_id, command(0, Execute, late).saga_id);
+}
+
+/// What a host says while it runs.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Away,
+    Back,
+    Answered(Vec<String>),
+}
+
+struct Sayings(mpsc::UnboundedSender<Said>);
+
+#[async_trait]
+impl ReplySink for Sayings {
+    async fn send(&self, replies: Vec<Reply>) {
+        self.0.send(Said::Answered(replies.iter().map(summary).collect())).unwrap();
+    }
+
+    fn suspended(&self, away: bool) {
+        self.0.send(if away { Said::Away } else { Said::Back }).unwrap();
+    }
+}
+
+/// A host that runs, and what it says.
+struct Running {
+    commands: mpsc::Sender<Command>,
+    said: mpsc::UnboundedReceiver<Said>,
+    cancel: CancellationToken,
+}
+
+impl Running {
+    fn start(host: Host) -> Self {
+        let (commands, receiver) = mpsc::channel(2000);
+        let (sayings, said) = mpsc::unbounded_channel();
+        let cancel = CancellationToken::new();
+        let hurry = cancel.clone();
+        tokio::spawn(async move { host.run(receiver, Arc::new(Sayings(sayings)), hurry).await });
+        Self { commands, said, cancel }
+    }
+
+    /// Gives commands that arrive together.
+    fn give(&self, batch: impl IntoIterator<Item = Command>) {
+        batch.into_iter().for_each(|command| self.commands.try_send(command).unwrap());
+    }
+
+    /// What it says next; `None` when it has ended.
+    async fn said(&mut self) -> Option<Said> {
+        tokio::time::timeout(SOON, self.said.recv()).await.expect("it says something, or ends")
+    }
+}
+
+#[rstest]
+#[case::sqlite(DatabaseKind::Sqlite)]
+#[cfg_attr(feature = "postgres", case::postgres(DatabaseKind::Postgres))]
+#[tokio::test]
+async fn a_cancelled_host_does_not_wait_for_its_database_and_answers_nothing(
+    #[case] kind: DatabaseKind,
+    #[values(false, true)] cancelled_before: bool,
+) {
+    let database = open(kind).await;
+    database.close().await;
+    let mut running = Running::start(host(&database));
+    running.give((1..=1000).map(|saga| command(saga, Execute, r#"{"amount":1}"#)));
+    if !cancelled_before {
+        assert_eq!(running.said().await, Some(Said::Away));
+    }
+    running.cancel.cancel();
+    assert_eq!(running.said().await, None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::guard::now;
-use crate::host::{Host, defer_same_step};
+use crate::host::{Host, Patience, defer_same_step};
 
 /// The same in every scene, so that two scenes' ledgers can be compared.
 const SAGA: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
@@ -70,7 +70,8 @@ impl Scene {
         let mut outcomes = Vec::new();
         while !batch.is_empty() {
             let waiting = defer_same_step(&mut batch);
-            outcomes.extend(self.host.process(&batch).await.into_iter().map(|answered| answered.reply.outcome));
+            let answered = self.host.process(&batch, &Patience::default()).await.unwrap_or_default();
+            outcomes.extend(answered.into_iter().map(|answered| answered.reply.outcome));
             batch = waiting;
         }
         outcomes

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use amends_core::{Command, Reply};
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tonic::Status;
 use tracing::Span;
 
+use super::service::{away, stopping};
 use super::stream::Given;
 use super::{OPEN_MAX, Served};
 use crate::host::ReplySink;
@@ -16,10 +18,45 @@ use crate::host::asked::{Ask, Asked};
 pub(super) struct Shared {
     pub(super) served: Served,
     pub(super) asked: Asked<Caller>,
-    /// `None` once the host is told to stop.
-    commands: watch::Sender<Option<mpsc::Sender<Command>>>,
+    gate: watch::Sender<Gate>,
     /// A place for each command that waits for its answer.
     pub(super) open: Arc<Semaphore>,
+}
+
+/// Whether commands are taken.
+pub(super) enum Gate {
+    /// Yes, and this is their way to the answerer.
+    Open(mpsc::Sender<Command>),
+    /// No: the participant's database is away. The way is kept for when it is back.
+    Away(mpsc::Sender<Command>),
+    /// Never again: the host is told to stop.
+    Stopped,
+}
+
+/// Why a gate is not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    Away,
+    Stopped,
+}
+
+impl Gate {
+    pub(super) const fn closed(&self) -> Option<Closed> {
+        match self {
+            Self::Open(_) => None,
+            Self::Away(_) => Some(Closed::Away),
+            Self::Stopped => Some(Closed::Stopped),
+        }
+    }
+
+    /// The same, away or not; one that has stopped stays so.
+    fn suspended(self, suspended: bool) -> Self {
+        match self {
+            Self::Open(commands) | Self::Away(commands) if suspended => Self::Away(commands),
+            Self::Open(commands) | Self::Away(commands) => Self::Open(commands),
+            Self::Stopped => Self::Stopped,
+        }
+    }
 }
 
 /// Who is given a reply.
@@ -46,25 +83,47 @@ impl Drop for Waiting {
 
 impl Shared {
     pub(super) fn new(served: Served, commands: mpsc::Sender<Command>) -> Self {
-        let commands = watch::Sender::new(Some(commands));
-        Self { served, asked: Asked::default(), commands, open: Arc::new(Semaphore::new(OPEN_MAX)) }
+        let gate = watch::Sender::new(Gate::Open(commands));
+        Self { served, asked: Asked::default(), gate, open: Arc::new(Semaphore::new(OPEN_MAX)) }
     }
 
-    /// The way to the answerer; `None` once the host is told to stop. Held for long, it would keep a host that stops
-    /// from seeing its last command.
-    pub(super) fn commands(&self) -> Option<mpsc::Sender<Command>> {
-        self.commands.borrow().clone()
+    /// The way to the answerer, or why no command is taken. Held for long, it would keep a host that stops from seeing
+    /// its last command.
+    pub(super) fn commands(&self) -> Result<mpsc::Sender<Command>, Status> {
+        match &*self.gate.borrow() {
+            Gate::Open(commands) => Ok(commands.clone()),
+            Gate::Away(_) => Err(away()),
+            Gate::Stopped => Err(stopping()),
+        }
     }
 
     /// No command is taken from now on.
     pub(super) fn stop(&self) {
-        self.commands.send_replace(None);
+        self.gate.send_replace(Gate::Stopped);
     }
 
-    /// Waits until the host is told to stop.
-    pub(super) async fn stopped(&self) {
+    /// No command is taken for some time, or they are again.
+    fn suspend(&self, suspended: bool) {
+        self.gate.send_modify(|gate| *gate = std::mem::replace(gate, Gate::Stopped).suspended(suspended));
+    }
+
+    /// Shows whether commands are taken.
+    pub(super) fn gate(&self) -> watch::Receiver<Gate> {
+        self.gate.subscribe()
+    }
+
+    /// Waits until no command is taken.
+    pub(super) async fn closed(&self) -> Closed {
+        let mut gate = self.gate();
+        let closed = gate.wait_for(|gate| gate.closed().is_some()).await;
         // An error would mean that the sender, which this owns, is gone.
-        let _ = self.commands.subscribe().wait_for(Option::is_none).await;
+        closed.ok().and_then(|gate| gate.closed()).unwrap_or(Closed::Stopped)
+    }
+
+    /// Waits until the participant's database is away: no answer comes then for as long as that lasts.
+    pub(super) async fn away(&self) {
+        // Again, there is no error.
+        let _ = self.gate().wait_for(|gate| gate.closed() == Some(Closed::Away)).await;
     }
 
     /// Notes who waits, and gives the command away.
@@ -112,5 +171,10 @@ impl ReplySink for Replies {
             // There is room; the stream may be gone, as a caller may.
             let _ = stream.try_send(given);
         }
+    }
+
+    /// Whoever waits is told, and sends its command again; the barrier answers both alike.
+    fn suspended(&self, away: bool) {
+        self.0.suspend(away);
     }
 }

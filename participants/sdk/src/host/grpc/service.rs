@@ -49,16 +49,14 @@ impl ParticipantService for Participant {
             Ok(_) => Ok(Response::new(proto::NotifyResponse {})),
             Err(error) => {
                 tracing::warn!(%error, "events are not delivered");
-                Err(come_again("the participant's database is not available"))
+                Err(away())
             }
         }
     }
 
-    /// A host that stops does not answer: who asks would bring it commands next.
+    /// A host that takes no commands does not answer: who asks would bring it some next.
     async fn describe(&self, _: Request<proto::DescribeRequest>) -> Result<Response<proto::DescribeResponse>, Status> {
-        if self.0.commands().is_none() {
-            return Err(stopping());
-        }
+        self.0.commands()?;
         let served = &self.0.served;
         let topics = served.subscriptions.as_ref().map(crate::Subscriptions::topics).unwrap_or_default();
         Ok(Response::new(proto::DescribeResponse { commands: served.commands.clone(), topics }))
@@ -71,15 +69,18 @@ impl Participant {
         let Ok(place) = Arc::clone(&shared.open).try_acquire_owned() else {
             return Err(come_again("too many calls are open"));
         };
-        let Some(commands) = shared.commands() else { return Err(stopping()) };
-        let Ok(queued) = commands.try_reserve_owned() else {
+        let Ok(queued) = shared.commands()?.try_reserve_owned() else {
             return Err(come_again("the participant has more commands than it can take"));
         };
         let (call, reply) = oneshot::channel();
         let _waiting = shared.enter(command, Caller::Call(call), place, queued);
-        match reply.await {
-            Ok(reply) => Ok(Response::new(convert::reply(reply))),
-            Err(_) => Err(come_again("the participant has stopped")),
+        tokio::select! {
+            biased;
+            reply = reply => match reply {
+                Ok(reply) => Ok(Response::new(convert::reply(reply))),
+                Err(_) => Err(come_again("the participant has stopped")),
+            },
+            () = shared.away() => Err(away()),
         }
     }
 }
@@ -91,6 +92,10 @@ fn come_again(why: &str) -> Status {
 
 pub(super) fn stopping() -> Status {
     come_again("the participant is stopping")
+}
+
+pub(super) fn away() -> Status {
+    come_again("the participant's database is not available")
 }
 
 fn refuse(invalid: &InvalidField) -> Status {

@@ -5,7 +5,7 @@
 //! commands and by one message.
 //!
 //! A host that stops takes nothing more from its streams, answers what it has taken, and ends them. What has no answer
-//! then comes again.
+//! then comes again. One whose database is away breaks its streams off, so that no caller waits for answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
@@ -15,15 +15,15 @@ use amends_core::{Command, Reply};
 use amends_proto::amends::v1 as proto;
 use amends_proto::amends::v1::participant_stream_service_server::ParticipantStreamService;
 use async_trait::async_trait;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
 
-use super::intake::{Caller, Shared, Waiting, span};
-use super::service::{Participant, stopping};
+use super::intake::{Caller, Closed, Shared, Waiting, span};
+use super::service::{Participant, away, stopping};
 use super::{OPEN_MAX, convert};
 
 /// Messages on their way into the connection. One: what is ready meanwhile forms the next.
@@ -50,9 +50,7 @@ impl ParticipantStreamService for Participant {
         &self,
         request: Request<Streaming<proto::ExecuteRequest>>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
-        if self.0.commands().is_none() {
-            return Err(stopping());
-        }
+        self.0.commands()?;
         let (outbound, mut messages) = mpsc::channel(OUTBOUND);
         // On a task of its own, since nobody asks a response whose caller does not read whether the host has stopped.
         // It ends with its caller, or with the host.
@@ -72,7 +70,7 @@ struct Exchange {
     number: u64,
     /// Answers that wait for the next message.
     ready: VecDeque<Ready>,
-    /// Why the caller's side ended, if it did so badly.
+    /// Why it ends, if it does so badly.
     failed: Option<Status>,
 }
 
@@ -92,8 +90,8 @@ enum Taken {
     Message(proto::ExecuteRequest),
     /// It has said all, or its side broke.
     End(Option<Status>),
-    /// The answerer has ended by itself, and answers nothing any more.
-    Deserted,
+    /// The answerer takes nothing.
+    Deserted(Status),
 }
 
 /// A command that the answerer has.
@@ -121,13 +119,16 @@ impl Exchange {
     /// Runs until all is answered that was taken, or nobody waits for it any more.
     async fn run(mut self, outbound: mpsc::Sender<Result<proto::ExecuteResponse, Status>>) {
         let shared = Arc::clone(&self.shared);
-        let (mut gone, mut stopped) = (pin!(outbound.closed()), pin!(shared.stopped()));
+        let (mut gone, mut closed) = (pin!(outbound.closed()), pin!(shared.closed().fuse()));
         let mut all_given = false;
         while !all_given || !self.ready.is_empty() {
             tokio::select! {
                 biased;
                 () = &mut gone => return,
-                () = &mut stopped, if self.taking.is_some() => self.taking = None,
+                why = &mut closed => match why {
+                    Closed::Stopped => self.taking = None,
+                    Closed::Away => self.deserted(away()),
+                },
                 given = self.given.recv(), if !all_given => match given {
                     Some(given) => given.into_iter().for_each(|given| self.answered(given)),
                     None => all_given = true,
@@ -159,12 +160,15 @@ impl Exchange {
                 self.failed = failed;
                 self.taking = None;
             }
-            Taken::Deserted => {
-                self.failed = Some(stopping());
-                self.taking = None;
-                self.open.clear();
-            }
+            Taken::Deserted(why) => self.deserted(why),
         }
+    }
+
+    /// Expects no further answer.
+    fn deserted(&mut self, why: Status) {
+        self.failed = Some(why);
+        self.taking = None;
+        self.open.clear();
     }
 
     /// Gives one command to the answerer.
@@ -223,8 +227,8 @@ async fn next(taking: &mut Option<Taking>, shared: &Shared) -> Taken {
     let Some(taking) = taking else { return std::future::pending().await };
     if !taking.calls.is_empty() {
         return match room(shared).await {
-            Some((place, queued)) => Taken::Room(place, queued),
-            None => Taken::Deserted,
+            Ok((place, queued)) => Taken::Room(place, queued),
+            Err(why) => Taken::Deserted(why),
         };
     }
     match taking.inbound.message().await {
@@ -234,10 +238,12 @@ async fn next(taking: &mut Option<Taking>, shared: &Shared) -> Taken {
     }
 }
 
-/// Waits for room for one command; `None` if none is taken any more.
-async fn room(shared: &Shared) -> Option<(OwnedSemaphorePermit, mpsc::OwnedPermit<Command>)> {
-    let place = Arc::clone(&shared.open).acquire_owned().await.ok()?;
-    Some((place, shared.commands()?.reserve_owned().await.ok()?))
+/// Waits for room for one command, or says why none is taken any more.
+async fn room(shared: &Shared) -> Result<(OwnedSemaphorePermit, mpsc::OwnedPermit<Command>), Status> {
+    let place = Arc::clone(&shared.open).acquire_owned().await.map_err(|_| stopping())?;
+    // An answerer that has ended by itself answers nothing any more.
+    let queued = shared.commands()?.reserve_owned().await.map_err(|_| stopping())?;
+    Ok((place, queued))
 }
 
 fn size(answer: &proto::Answer) -> usize {

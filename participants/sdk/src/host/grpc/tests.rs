@@ -1,4 +1,5 @@
 mod streams;
+mod suspended;
 
 use std::net::SocketAddr;
 

@@ -19,10 +19,6 @@ fn charges(sagas: impl IntoIterator<Item = u128>) -> Vec<Command> {
     sagas.into_iter().map(|saga| command(saga, Execute, r#"{"amount":1}"#)).collect()
 }
 
-async fn outcomes(host: &Host, batch: &[Command]) -> Vec<String> {
-    host.process(batch).await.iter().map(|answered| summary(&answered.reply)).collect()
-}
-
 /// Ends the sessions that have a transaction open, as an operator or a crash would.
 async fn kill_writers(url: &str) -> usize {
     let mut server = PgConnection::connect(url).await.unwrap();
@@ -39,8 +35,8 @@ async fn the_same_batch_in_two_workers_takes_effect_once_i14() {
     let batches = [charges(1..=200), charges((1..=200).rev())];
     for _ in 0..2 {
         let (ours, theirs) = (host(&one), host(&other));
-        let (ours, theirs) = tokio::join!(ours.process(&batches[0]), theirs.process(&batches[1]));
-        assert!(ours.iter().chain(&theirs).all(|answered| summary(&answered.reply) == "done"));
+        let (ours, theirs) = tokio::join!(outcomes(&ours, &batches[0]), outcomes(&theirs, &batches[1]));
+        assert!(ours.iter().chain(&theirs).all(|outcome| outcome == "done"));
     }
     assert_eq!((ledger(&one).await.len(), barrier_rows(&one).await), (200, 200));
 }
@@ -124,7 +120,7 @@ async fn a_batch_that_is_given_up_lets_the_next_one_in_at_once() {
     let (held, waiting) = (charges([1]), charges([2]));
     let prepared = giving_up.prepare(&held).await.unwrap();
     // Given up while it waits for its turn: its place in the queue must go, too.
-    let queued = tokio::time::timeout(Duration::from_millis(200), host.process(&waiting)).await;
+    let queued = tokio::time::timeout(Duration::from_millis(200), outcomes(&host, &waiting)).await;
     assert!(queued.is_err());
     drop(prepared);
     let started = std::time::Instant::now();

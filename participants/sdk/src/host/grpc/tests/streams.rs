@@ -8,30 +8,30 @@ use tonic::Streaming;
 use super::*;
 
 /// Longer than anything takes that is to happen.
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// Long enough for something that is not to happen.
-const A_WHILE: Duration = Duration::from_millis(300);
+pub(super) const A_WHILE: Duration = Duration::from_millis(300);
 
 /// The caller's end of a stream.
-struct Line {
-    calls: mpsc::Sender<proto::ExecuteRequest>,
-    answers: Streaming<proto::ExecuteResponse>,
+pub(super) struct Line {
+    pub(super) calls: mpsc::Sender<proto::ExecuteRequest>,
+    pub(super) answers: Streaming<proto::ExecuteResponse>,
 }
 
 impl Line {
-    async fn to(scene: &Scene) -> Self {
+    pub(super) async fn to(scene: &Scene) -> Self {
         Self::try_to(scene).await.unwrap()
     }
 
-    async fn try_to(scene: &Scene) -> Result<Self, Status> {
+    pub(super) async fn try_to(scene: &Scene) -> Result<Self, Status> {
         let client = ParticipantStreamServiceClient::connect(format!("http://{}", scene.address)).await;
         let (calls, mut outbound) = mpsc::channel(1);
         let outbound = futures::stream::poll_fn(move |cx| outbound.poll_recv(cx));
         Ok(Self { calls, answers: client.unwrap().execute(outbound).await?.into_inner() })
     }
 
-    async fn send(&self, messages: impl IntoIterator<Item = proto::Command>) {
+    pub(super) async fn send(&self, messages: impl IntoIterator<Item = proto::Command>) {
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let call = |message| proto::Call { command: Some(message), traceparent: trace.to_owned() };
         let request = proto::ExecuteRequest { calls: messages.into_iter().map(call).collect() };
@@ -45,7 +45,7 @@ impl Line {
     }
 
     /// So many answers.
-    async fn answers(&mut self, count: usize) -> Vec<proto::Answer> {
+    pub(super) async fn answers(&mut self, count: usize) -> Vec<proto::Answer> {
         let mut answers = Vec::new();
         while answers.len() < count {
             answers.extend(self.message().await.expect("the stream goes on"));
@@ -69,7 +69,7 @@ fn messages(count: usize) -> impl Iterator<Item = proto::Command> {
     (0..count).map(|saga| message(saga as u128, "{}"))
 }
 
-async fn take(commands: &mut mpsc::Receiver<Command>, count: usize) -> Vec<Command> {
+pub(super) async fn take(commands: &mut mpsc::Receiver<Command>, count: usize) -> Vec<Command> {
     let mut taken = Vec::new();
     while taken.len() < count {
         taken.push(tokio::time::timeout(SOON, commands.recv()).await.expect("a command comes").unwrap());
@@ -87,7 +87,7 @@ fn large(command: &Command, bytes: usize) -> Reply {
 }
 
 /// Until every place is free and nobody is remembered.
-async fn nothing_waits(shared: &Shared) {
+pub(super) async fn nothing_waits(shared: &Shared) {
     let free = async {
         while (shared.asked.len(), shared.open.available_permits()) != (0, OPEN_MAX) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -97,7 +97,7 @@ async fn nothing_waits(shared: &Shared) {
 }
 
 /// A scene whose host the test sees into.
-async fn open() -> (Scene, GrpcHost, mpsc::Receiver<Command>, Arc<dyn ReplySink>) {
+pub(super) async fn open() -> (Scene, GrpcHost, mpsc::Receiver<Command>, Arc<dyn ReplySink>) {
     let (give, given) = oneshot::channel();
     let hold = |commands, sink: Arc<dyn ReplySink>, cancel: CancellationToken| async move {
         let _ = give.send((commands, sink));
