@@ -34,6 +34,10 @@ const NOTES_MAX: usize = 128;
 /// Workers that have not moved for so many looks may be waited for in vain: the log may not be the same any more.
 const LOOKS_MAX: u32 = 10;
 
+/// Workers that have never committed may be on their way up for so long. Then they are of another group, and no one will
+/// say how far they have read.
+const STARTING: Millis = Millis(30_000);
+
 /// Commands unread for this long are told to people.
 const LONG: Millis = Millis(10_000);
 
@@ -117,7 +121,7 @@ impl Progress {
     pub(super) fn unread(&self, topic: &str) -> Option<String> {
         let log = self.by_topic.get(topic)?;
         let state = log.state();
-        let age = now().since(state.notes.front()?.since);
+        let age = state.waits(now());
         (age > LONG && log.read.load(Ordering::Acquire) != UNKNOWN).then(|| {
             format!("its commands wait to be read: the workers' group {} is {} s behind", log.group, age.0 / 1_000)
         })
@@ -173,6 +177,11 @@ impl State {
             (read, self.passed) = (Some(note.until), note.ends);
         }
         read
+    }
+
+    /// For how long something has been unread.
+    fn waits(&self, now: Timestamp) -> Millis {
+        self.notes.front().map_or(Millis(0), |oldest| now.since(oldest.since))
     }
 
     /// Waits no more for what a partition holds.
@@ -253,8 +262,7 @@ impl Look {
     }
 
     fn found(&mut self, log: &Log, committed: Ends) {
-        if committed.is_empty() {
-            // Nobody has ever committed: the workers may be of another group.
+        if committed.is_empty() && log.state().waits(now()) > STARTING {
             return log.read.store(UNKNOWN, Ordering::Release);
         }
         self.unmoved = if committed == self.committed { self.unmoved + 1 } else { 0 };
@@ -357,13 +365,34 @@ mod tests {
         assert!((4_000..=5_000).contains(&read), "{read}");
     }
 
+    /// What is known of one participant, and its topic.
+    fn progress() -> (Progress, String) {
+        let mut config = KafkaConfig::new("127.0.0.1:1", 1, &crate::Definitions::default());
+        config.participants.insert("suite".to_owned(), [].into());
+        (Progress::new(&config), config.commands_topic("suite"))
+    }
+
+    #[test]
+    fn workers_that_never_committed_are_waited_for_as_long_as_they_may_take_to_start() {
+        let (progress, topic) = progress();
+        let (log, mut look) = (&progress.by_topic[&topic], Look::new(topic.clone()));
+        progress.delivered(&topic, 0, 0);
+        let sent = now();
+        log.state().note(sent);
+        look.found(log, Ends::new());
+        assert!(progress.is_unread(&topic, sent), "they may not be up yet");
+        log.state().notes[0].since = Timestamp(sent.0 - 31_000);
+        look.found(log, Ends::new());
+        assert!(!progress.is_unread(&topic, sent), "they are of another group");
+        look.found(log, ends([(0, 0)]));
+        assert!(progress.is_unread(&topic, sent), "they are of this group after all");
+        look.found(log, ends([(0, 1)]));
+        assert!(!progress.is_unread(&topic, sent));
+    }
+
     #[test]
     fn a_log_that_was_made_anew_is_another() {
-        let definitions = crate::Definitions::default();
-        let mut config = KafkaConfig::new("127.0.0.1:1", 1, &definitions);
-        config.participants.insert("suite".to_owned(), [].into());
-        let progress = Progress::new(&config);
-        let topic = config.commands_topic("suite");
+        let (progress, topic) = progress();
         progress.delivered(&topic, 0, 1_000);
         progress.by_topic[&topic].state().note(Timestamp(10));
         progress.delivered(&topic, 0, 0);
