@@ -27,6 +27,11 @@ const AGAIN: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(1
 /// The same for a command by itself: the batch has been tried already.
 const AGAIN_ALONE: [Duration; 1] = [Duration::from_millis(50)];
 
+/// Commands in a row that fail even by themselves, after which the database is taken to be at fault and not they: one
+/// that is full or read-only lets each transaction begin and none end, and to learn that of every command would keep
+/// all answers waiting.
+const FAILED_MAX: usize = 3;
+
 /// A batch that has run and is not committed.
 pub(crate) struct Prepared<'c> {
     transaction: Transaction,
@@ -76,11 +81,27 @@ impl Host {
             return Some(vec![failed(command, &error)]);
         }
         tracing::error!(%error, commands = commands.len(), "a batch cannot be committed; its commands are run one by one");
-        let mut all = Vec::with_capacity(commands.len());
-        for command in commands {
+        self.one_by_one(commands, patience).await
+    }
+
+    /// Runs and commits each command by itself. When too many in a row have failed the rest is told to come again
+    /// without being run.
+    async fn one_by_one(&self, commands: &[Command], patience: &Patience) -> Option<Vec<Answered>> {
+        let (mut all, mut in_a_row) = (Vec::with_capacity(commands.len()), 0);
+        for (at, command) in commands.iter().enumerate() {
             match self.commit(std::slice::from_ref(command), &AGAIN_ALONE, patience).await? {
-                Ok(answered) => all.extend(answered),
-                Err(error) => all.push(failed(command, &error)),
+                Ok(answered) => {
+                    all.extend(answered);
+                    in_a_row = 0;
+                }
+                Err(error) => {
+                    all.push(failed(command, &error));
+                    in_a_row += 1;
+                    if in_a_row == FAILED_MAX {
+                        all.extend(given_up(&commands[at + 1..], &error));
+                        break;
+                    }
+                }
             }
         }
         Some(all)
@@ -233,6 +254,17 @@ async fn undo(
 fn failed(command: &Command, error: &DatabaseError) -> Answered {
     let (saga_id, step) = (command.saga_id, &command.step);
     tracing::error!(%saga_id, %step, %error, "a command was not committed; it is to come again");
+    try_again(command, error)
+}
+
+fn given_up(rest: &[Command], error: &DatabaseError) -> impl Iterator<Item = Answered> {
+    if !rest.is_empty() {
+        tracing::error!(%error, commands = rest.len(), "the rest of a batch was not run; it is to come again");
+    }
+    rest.iter().map(move |command| try_again(command, error))
+}
+
+fn try_again(command: &Command, error: &DatabaseError) -> Answered {
     answer(command, StepError::try_again(error).into_outcome().into())
 }
 

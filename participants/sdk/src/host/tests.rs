@@ -13,6 +13,7 @@ use crate::testkit::check_step;
 
 #[cfg(feature = "postgres")]
 mod away;
+mod logged;
 #[cfg(feature = "postgres")]
 mod postgres;
 

@@ -127,6 +127,7 @@ struct Cut {
     way: Way,
     refused: usize,
     times: AtomicU32,
+    runs: Arc<AtomicU32>,
 }
 
 impl Step for Cut {
@@ -135,6 +136,7 @@ impl Step for Cut {
     const COMMAND: &'static str = "payment.charge";
 
     async fn execute(&self, cx: &mut StepContext<'_>, amount: i64) -> Result<(), StepError> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
         let fewer = |times: u32| times.checked_sub(1);
         if amount < 0 && self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
             self.way.cut(self.refused);
@@ -147,11 +149,20 @@ impl Step for Cut {
     }
 }
 
+/// Gives commands together to a host that cuts the connection under those of a negative amount, so many times at most.
+/// Also returns the count of all runs of its step.
+async fn give_to_cut(amounts: &[i64], refused: usize, times: u32) -> (Running, Database, Arc<AtomicU32>) {
+    let (direct, way, cut) = server().await;
+    let runs = Arc::<AtomicU32>::default();
+    let step = Cut { way, refused, times: times.into(), runs: Arc::clone(&runs) };
+    let running = Running::start(Host::builder(cut).step(step).build());
+    running.give((1..).zip(amounts).map(|(saga, amount)| command(saga, Execute, &amount.to_string())));
+    (running, direct, runs)
+}
+
 /// Gives three commands together to a host whose second one cuts the connection.
 async fn cut_by_the_second(refused: usize, times: u32) -> (Running, Database) {
-    let (direct, way, cut) = server().await;
-    let running = Running::start(Host::builder(cut).step(Cut { way, refused, times: times.into() }).build());
-    running.give((1..).zip([1, -2, 3]).map(|(saga, amount)| command(saga, Execute, &amount.to_string())));
+    let (running, direct, _) = give_to_cut(&[1, -2, 3], refused, times).await;
     (running, direct)
 }
 
@@ -177,4 +188,22 @@ async fn a_command_that_always_breaks_its_transaction_takes_no_other_with_it() {
     let answered = ["done", "try-again", "done"].map(str::to_owned).to_vec();
     assert_eq!(running.said().await, Some(Said::Answered(answered)));
     assert_eq!((ledger(&direct).await, barrier_rows(&direct).await), (vec![1, 3], 2));
+}
+
+#[tokio::test]
+async fn a_batch_of_which_nothing_can_be_committed_is_soon_given_up() {
+    let (mut running, direct, runs) = give_to_cut(&[-1; 10], 0, u32::MAX).await;
+    assert_eq!(running.said().await, Some(Said::Answered(vec!["try-again".to_owned(); 10])));
+    assert_eq!(barrier_rows(&direct).await, 0);
+    // The first one with the batch, and three by themselves.
+    assert_eq!(runs.load(Ordering::Relaxed), 4 + 3 * 2);
+}
+
+#[tokio::test]
+async fn commands_that_break_their_transactions_here_and_there_take_no_other_with_them() {
+    let amounts = [-1, -2, 3, -4, -5, 6, -7, 8, -9, -10, 11];
+    let (mut running, direct, _) = give_to_cut(&amounts, 0, u32::MAX).await;
+    let answered = amounts.map(|amount| if amount < 0 { "try-again" } else { "done" }.to_owned());
+    assert_eq!(running.said().await, Some(Said::Answered(answered.to_vec())));
+    assert_eq!((ledger(&direct).await, barrier_rows(&direct).await), (vec![3, 6, 8, 11], 4));
 }
