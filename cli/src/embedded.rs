@@ -66,11 +66,12 @@ impl Embedded {
         };
         let shared = Arc::new(store.clone());
         let publisher = publisher(&participants, options.participants);
-        let engine = Engine::start(config, Storage::new(shared), Arc::new(courier), publisher, definitions)
+        let courier = Arc::new(courier);
+        let engine = Engine::start(config, Storage::new(shared), courier.clone(), publisher, definitions)
             .await
             .map_err(|error| unusable(options.db, &error))?;
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let replies = Arc::new(Replies(engine.clone()));
+        let replies = Arc::new(Replies { engine: engine.clone(), courier });
         tasks.spawn(run_host(host, options.participants, commands, replies, cancel.clone()));
         tasks.close();
         Ok(Self { engine, participants, store, cancel, tasks })
@@ -126,12 +127,19 @@ async fn run_host(
 }
 
 /// The way of replies into the engine.
-struct Replies(Engine);
+struct Replies {
+    engine: Engine,
+    courier: Arc<InProcess>,
+}
 
 #[async_trait]
 impl ReplySink for Replies {
     async fn send(&self, replies: Vec<Reply>) {
-        self.0.replies(replies).await;
+        self.engine.replies(replies).await;
+    }
+
+    fn suspended(&self, away: bool) {
+        self.courier.suspend(away);
     }
 }
 

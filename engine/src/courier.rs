@@ -7,6 +7,7 @@
 pub mod by_participant;
 pub mod conformance;
 pub mod grpc;
+mod hindered;
 pub mod in_process;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -36,8 +37,8 @@ pub trait Courier: Send + Sync + 'static {
         false
     }
 
-    /// When commands to a participant, or its replies, were last hindered by what lies between: some may be lost, or late.
-    /// A command that was sent before, and times out, is sent again as the same attempt. Cheap, like [`Courier::holds`].
+    /// When a command to a participant, or its reply, was last hindered by what lies between: not handed over, perhaps lost,
+    /// or late. What was sent before, and times out, is sent again as the same attempt. Cheap, like [`Courier::holds`].
     fn hindered(&self, _participant: &str) -> Timestamp {
         Timestamp(0)
     }
@@ -83,7 +84,7 @@ pub trait Publisher: Send + Sync + 'static {
     }
 }
 
-/// Why a batch was not handed over. The engine retries; nothing is lost.
+/// Why not all of a batch was handed over. Its time-outs have it sent again; nothing is lost.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CourierError {
     /// Nobody serves this command.
@@ -95,13 +96,6 @@ pub enum CourierError {
     /// There is no room, or no connection, at present.
     #[error("the courier cannot take commands now: {0}")]
     Unavailable(String),
-}
-
-impl CourierError {
-    /// Whether the same commands may be taken later.
-    pub(crate) const fn passes(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
 }
 
 /// Takes replies in, on behalf of the engine. Bounded: waits when the engine is behind.

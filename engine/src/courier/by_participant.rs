@@ -103,7 +103,7 @@ impl Courier for ByParticipant {
     }
 }
 
-/// Of two results, the one to tell: what nobody serves needs a person, what is full passes by itself.
+/// Of two results, the one to tell: what nobody serves or takes needs a person, what is full passes by itself.
 pub(super) fn worse(first: Result<(), CourierError>, second: Result<(), CourierError>) -> Result<(), CourierError> {
     match (&first, &second) {
         (Err(CourierError::Unserved(_) | CourierError::Refused(_)), _) | (_, Ok(())) => first,

@@ -205,6 +205,10 @@ impl Courier for GrpcCourier {
     fn holds(&self, participant: &str, _sent: Timestamp) -> bool {
         self.participants.get(participant).is_some_and(|participant| participant.holds())
     }
+
+    fn hindered(&self, participant: &str) -> Timestamp {
+        self.participants.get(participant).map_or(Timestamp(0), |participant| participant.hindered.last())
+    }
 }
 
 fn channel(url: &str) -> Result<Channel, String> {

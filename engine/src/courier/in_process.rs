@@ -1,17 +1,22 @@
 //! The courier of the embedded engine: a bounded queue to a host in the same process.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use amends_core::Command;
+use amends_core::{Command, Timestamp};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use super::hindered::Hindered;
 use super::{Courier, CourierError, Served};
 
 /// Hands commands to a host through a queue.
 pub struct InProcess {
     queue: mpsc::Sender<Command>,
     commands: Vec<String>,
+    suspended: AtomicBool,
+    /// The queue was full.
+    hindered: Hindered,
 }
 
 impl InProcess {
@@ -19,7 +24,12 @@ impl InProcess {
     /// `capacity` bounds the queue and should be no less than the engine's sagas in flight.
     pub fn new(commands: Vec<String>, capacity: usize) -> (Self, mpsc::Receiver<Command>) {
         let (queue, receiver) = mpsc::channel(capacity);
-        (Self { queue, commands }, receiver)
+        (Self { queue, commands, suspended: AtomicBool::new(false), hindered: Hindered::default() }, receiver)
+    }
+
+    /// The host waits for its database, or no longer does.
+    pub fn suspend(&self, away: bool) {
+        self.suspended.store(away, Ordering::Release);
     }
 }
 
@@ -33,6 +43,7 @@ impl Courier for InProcess {
             if !self.commands.contains(&command.command) {
                 result = Err(CourierError::Unserved(command.command));
             } else if let Err(error) = self.queue.try_send(command) {
+                self.hindered.note();
                 result = Err(CourierError::Unavailable(error.to_string()));
             }
         }
@@ -45,14 +56,23 @@ impl Courier for InProcess {
             let participant = command.split('.').next().unwrap_or(command);
             by_participant.entry(participant).or_default().push(command.clone());
         }
+        let suspended = self.suspended.load(Ordering::Acquire);
         let served = by_participant.into_iter().map(|(participant, commands)| Served {
             participant: participant.to_owned(),
             courier: "in-process",
             target: String::new(),
             commands,
-            held: None,
+            held: suspended.then(|| "its database is not available".to_owned()),
         });
         served.collect()
+    }
+
+    fn holds(&self, _participant: &str, _sent: Timestamp) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    fn hindered(&self, _participant: &str) -> Timestamp {
+        self.hindered.last()
     }
 }
 

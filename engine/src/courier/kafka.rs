@@ -168,6 +168,12 @@ impl KafkaCourier {
         self.link.undelivered_count()
     }
 
+    /// Notes that a batch was not handed over, or not all of it.
+    fn hinder(&self, batch: &[Command]) {
+        let targets = batch.iter().filter_map(|command| self.targets.get(&command.participant));
+        targets.for_each(|target| self.progress.hinder(&target.topic));
+    }
+
     /// The shard to whose partition all answers to a batch shall come, since the client library sends a request for each
     /// partition: one of the batch that can be read. A lane commits what they change together, whatever shard their sagas
     /// are of. `None` leaves each to its own.
@@ -188,6 +194,7 @@ impl Courier for KafkaCourier {
         }
         let place = tokio::time::timeout(PLACE_WAIT, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
+            self.hinder(&commands);
             return Err(CourierError::Unavailable("the broker is behind with its acknowledgements".to_owned()));
         };
         let mut unserved = None;
@@ -223,6 +230,9 @@ impl Courier for KafkaCourier {
         };
         batch.close();
         drop(records);
+        if enqueued.is_err() {
+            self.hinder(&commands);
+        }
         enqueued.and(unserved.or(refused).map_or(Ok(()), Err))
     }
 
@@ -242,8 +252,10 @@ impl Courier for KafkaCourier {
         self.link.holds(participant) || self.targets.get(participant).is_some_and(unread)
     }
 
-    fn hindered(&self, _participant: &str) -> Timestamp {
-        self.link.hindered()
+    fn hindered(&self, participant: &str) -> Timestamp {
+        let target = self.targets.get(participant);
+        let log = target.map_or(Timestamp(0), |target| self.progress.hindered(&target.topic));
+        log.max(self.link.hindered.last())
     }
 
     async fn send_on(&self, replies: &[(Shard, Source)]) -> Result<(), CourierError> {

@@ -5,26 +5,24 @@
 //! of it. And what times out after something was amiss on the way is sent again as the same attempt: its command may be
 //! lost, or its reply wait to be read.
 
-use std::time::{Duration, Instant};
-
 use amends_core::{Command, Effect, Input, Millis, Saga, SagaId, StepName, Timer, Timestamp, outstanding, timers};
 
-use super::lane::Lane;
+use super::lane::{Lane, ROUND_MAX};
 use super::now;
-use super::resident::{Resident, Residents};
+use super::resident::{Resident, Residents, Stay};
 use super::round::Round;
 
 /// How often a held command is looked at.
 const HELD_POLL: Millis = Millis(500);
 
 /// A lane that is late by so much may find replies that were in time.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Millis = Millis(1_000);
 
-/// Notices when a lane is held up: by its database, or because the whole process stood still.
+/// Notices when a lane is held up: by its database, because the whole machine stood still, or as its clock was set.
 pub(super) struct Pulse {
     /// When the lane means to be here; `None` if it waits for others.
-    expected: Option<Instant>,
-    /// Until when it was held up last.
+    expected: Option<Timestamp>,
+    /// When it was late last, and was here again.
     late: Timestamp,
 }
 
@@ -33,20 +31,22 @@ impl Pulse {
         Self { expected: None, late: Timestamp(0) }
     }
 
-    /// The lane is here, and means to be here again after that time, if after any.
-    pub(super) fn beat(&mut self, next: Option<Duration>) {
-        if self.expected.is_some_and(|expected| expected.elapsed() >= LATE) {
-            self.late = now();
+    /// The lane is here, and means to be here again at that time, if at any.
+    pub(super) fn beat(&mut self, next: Option<Timestamp>) {
+        let now = now();
+        if self.expected.is_some_and(|expected| now.since(expected) >= LATE) {
+            self.late = now;
         }
-        self.expected = next.and_then(|next| Instant::now().checked_add(next));
+        self.expected = next;
     }
 }
 
 impl Lane {
-    /// Fires the timers that are due, of at most `limit` sagas. What is to be sent again leaves with the round.
-    pub(super) fn fire_timers(&mut self, round: &mut Round, limit: usize) {
+    /// Fires the timers that are due. What is to be sent again leaves with the round.
+    pub(super) fn fire_timers(&mut self, round: &mut Round) {
         let now = now();
-        for id in self.residents.due(now, limit) {
+        self.pulse.beat(Some(now));
+        for id in self.residents.due(now, ROUND_MAX) {
             for timer in self.due(round, id, now) {
                 // Void is the normal end of a timer whose step moved on within this very round.
                 if let Err(verdict) = round.apply(&mut self.residents, id, &Input::TimerFired(timer)) {
@@ -56,53 +56,79 @@ impl Lane {
         }
     }
 
-    /// The timers of a saga to fire now.
+    /// The timers of a saga to fire now. Others that are due are put off.
     fn due(&mut self, round: &mut Round, id: SagaId, now: Timestamp) -> Vec<Timer> {
         let Some(resident) = self.residents.get(id) else { return Vec::new() };
-        let hindered = resident.due(now).iter().any(|timer| self.was_hindered(resident, timer));
-        let (held, due): (Vec<_>, Vec<_>) =
-            resident.due(now).into_iter().partition(|timer| self.is_held(resident, timer));
-        if !held.is_empty() {
-            self.residents.postpone(id, now, HELD_POLL, true);
-            return if hindered { Vec::new() } else { due };
+        let (mut fire, mut put_off) = (Vec::new(), Vec::new());
+        for (at, timer) in resident.due(now) {
+            let Some(wait) = Wait::of(resident, at, &timer) else {
+                fire.push(timer);
+                continue;
+            };
+            let (sent, held) = (resident.stay(&timer).sent, resident.stay(&timer).held);
+            if self.config.courier.holds(wait.participant, wait.sent) {
+                put_off.push((timer, Stay { until: now.after(HELD_POLL), sent, held: true }));
+            } else if self.was_hindered(&wait, now) {
+                tracing::debug!(saga = %id, step = %wait.step, "something was amiss on the way; the same attempt is sent again");
+                round.commands.extend(again(&resident.saga, now).filter(|command| command.step == *wait.step));
+                // Nothing leaves that the database would not let this owner write.
+                round.touch(self.residents.shard_of(id));
+                put_off.push((timer, Stay { until: now.after(wait.timeout), sent: Some(now), held: false }));
+            } else if held && wait.timeout > Millis(0) {
+                put_off.push((timer, Stay { until: now.after(wait.timeout), sent, held: false }));
+            } else {
+                fire.push(timer);
+            }
         }
-        if hindered {
-            tracing::debug!(saga = %id, "something was amiss on the way; what has no answer is sent again");
-            round.commands.extend(again(&resident.saga, now));
-            self.residents.sent(id, now);
-        } else if !self.residents.was_held(id) {
-            return due;
-        }
-        wind_up(&mut self.residents, id, now);
-        self.residents.get(id).map(|resident| resident.due(now)).unwrap_or_default()
+        self.residents.put_off(id, put_off);
+        fire
     }
 
-    /// Whether something was amiss since the command of a time-out was sent: not handed over, or not delivered, or the
-    /// reply could not be read.
-    fn was_hindered(&self, resident: &Resident, timer: &Timer) -> bool {
-        let Timer::StepTimeout { step, .. } = timer else { return false };
-        let definition = &resident.saga.definition;
-        let hindered = |index| self.config.courier.hindered(&definition.step(index).participant);
-        let courier = definition.step_index(step).map_or(Timestamp(0), hindered);
-        resident.sent <= courier.max(self.pulse.late).max(self.config.dispatcher.failed())
-    }
-
-    fn is_held(&self, resident: &Resident, timer: &Timer) -> bool {
-        let definition = &resident.saga.definition;
-        // Before a retry nothing is on its way that could still be unread.
-        let sent = if matches!(timer, Timer::Retry { .. }) { Timestamp(0) } else { resident.sent };
-        step(timer)
-            .and_then(|step| definition.step_index(step))
-            .is_some_and(|index| self.config.courier.holds(&definition.step(index).participant, sent))
+    /// Whether something was amiss since a command was sent: it was not handed over, or not delivered, or its reply could
+    /// not be read. What is said of a time to come was said before the clock was set back.
+    fn was_hindered(&self, wait: &Wait<'_>, now: Timestamp) -> bool {
+        let courier = self.config.courier.hindered(wait.participant);
+        wait.timeout > Millis(0) && [courier, self.pulse.late].iter().any(|at| (wait.sent..=now).contains(at))
     }
 }
 
-/// Gives the attempts of a saga the time that they would have had, since their commands reach their participants, or are
-/// sent again, only now.
+/// What a timer waits for: that a participant answers, or may be asked again.
+struct Wait<'r> {
+    step: &'r StepName,
+    participant: &'r str,
+    /// When the command was sent last. Before a retry nothing is on its way, since the beginning of time.
+    sent: Timestamp,
+    /// How long the answer may take; nothing before a retry.
+    timeout: Millis,
+}
+
+impl<'r> Wait<'r> {
+    /// `None` for a saga's deadline, which waits for nobody.
+    fn of(resident: &'r Resident, at: Timestamp, timer: &Timer) -> Option<Self> {
+        let (Timer::StepTimeout { step, .. } | Timer::Retry { step, .. }) = timer else { return None };
+        let definition = &resident.saga.definition;
+        let definition = definition.step(definition.step_index(step)?);
+        let (sent, timeout) = match timer {
+            Timer::StepTimeout { .. } => {
+                let first = Timestamp(at.0.saturating_sub_unsigned(definition.timeout.0));
+                (resident.stay(timer).sent.unwrap_or(first), definition.timeout)
+            }
+            _ => (Timestamp(0), Millis(0)),
+        };
+        Some(Self { step: &definition.name, participant: &definition.participant, sent, timeout })
+    }
+}
+
+/// Gives the attempts of a saga all their time, since their commands are sent again only now.
 pub(super) fn wind_up(residents: &mut Residents, id: SagaId, now: Timestamp) {
-    let Some(Resident { saga, .. }) = residents.get(id) else { return };
-    let full = timers(saga).filter_map(|(_, timer)| timeout(saga, &timer)).max();
-    residents.postpone(id, now, full.unwrap_or_default(), false);
+    let Some(resident) = residents.get(id) else { return };
+    let full = timers(&resident.saga).filter_map(|(at, timer)| {
+        let Wait { timeout, .. } = Wait::of(resident, at, &timer)?;
+        let stay = Stay { until: now.after(timeout), sent: Some(now), held: false };
+        (timeout > Millis(0)).then_some((timer, stay))
+    });
+    let full = full.collect();
+    residents.put_off(id, full);
 }
 
 /// What a saga waits for, to be sent again: the same attempts, with all their time before them.
@@ -115,21 +141,4 @@ pub(super) fn again(saga: &Saga, now: Timestamp) -> impl Iterator<Item = Command
         }
         Effect::Publish(_) => None,
     })
-}
-
-fn step(timer: &Timer) -> Option<&StepName> {
-    match timer {
-        Timer::StepTimeout { step, .. } | Timer::Retry { step, .. } => Some(step),
-        Timer::Deadline => None,
-    }
-}
-
-/// How long an attempt may take.
-fn timeout(saga: &Saga, timer: &Timer) -> Option<Millis> {
-    match timer {
-        Timer::StepTimeout { step, .. } => {
-            saga.definition.step_index(step).map(|index| saga.definition.step(index).timeout)
-        }
-        Timer::Retry { .. } | Timer::Deadline => None,
-    }
 }

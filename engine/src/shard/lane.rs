@@ -28,7 +28,7 @@ use crate::service::start::Started;
 use crate::store::{Leases, Owner, SagaRow, ShardMark, Store};
 
 /// Most messages of the queue that one round takes: bounds the transaction's size and the wait of the next message.
-const ROUND_MAX: usize = 256;
+pub(super) const ROUND_MAX: usize = 256;
 
 /// What a client is told to wait when a shard is full.
 const RETRY_AFTER: amends_core::Millis = amends_core::Millis(200);
@@ -122,18 +122,19 @@ impl Lane {
     pub(crate) async fn run(mut self) {
         let mut inputs = Vec::with_capacity(ROUND_MAX);
         while let Some(control) = self.gather(&mut inputs).await {
+            self.pulse.beat(Some(now()));
             if let Some(control) = control {
                 self.control(control).await;
             }
-            self.pulse.beat(Some(Duration::ZERO));
             self.round(&mut inputs).await;
         }
     }
 
     /// Waits for word about the shards, for inputs or a due timer; `None` once the lane shall end.
     async fn gather(&mut self, inputs: &mut Vec<LaneInput>) -> Option<Option<Control>> {
-        let wait = self.residents.next_wakeup().map(|at| Duration::from(at.since(now())));
-        self.pulse.beat(wait);
+        let wakeup = self.residents.next_wakeup().map(|at| at.max(now()));
+        self.pulse.beat(wakeup);
+        let wait = wakeup.map(|at| Duration::from(at.since(now())));
         let wakeup = async {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -189,7 +190,7 @@ impl Lane {
                 LaneInput::Follow(id, answer) => drop(answer.send(self.follow(id))),
             }
         }
-        self.fire_timers(&mut round, ROUND_MAX);
+        self.fire_timers(&mut round);
         round.leaving.extend(woken.resident);
         round.seal(&self.residents);
         let marks = if round.is_empty() { Some(Vec::new()) } else { self.commit(&mut round).await };
@@ -221,7 +222,7 @@ impl Lane {
         if self.residents.in_shard(shard) >= self.config.in_flight_max {
             return drop(answer.send(Err(ServiceError::Overloaded { retry_after: RETRY_AFTER })));
         }
-        self.residents.insert(Saga::new(id, request.definition), now());
+        self.residents.insert(Saga::new(id, request.definition));
         let input = Input::Start { key: request.key, input: request.input, deadline_at: request.deadline_at };
         if let Err(rejected) = round.apply(&mut self.residents, id, &input) {
             tracing::error!(saga = %id, %rejected, "a fresh saga refused its start");

@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use amends_core::{Command, DomainEvent, Shard, Timestamp};
+use amends_core::{Command, DomainEvent, Shard};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::catch_up::CatchUp;
-use super::now;
 use crate::courier::{Courier, Publisher};
 use crate::store::DeadLetter;
 
@@ -31,17 +30,12 @@ const PUBLISH_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration
 
 /// Hands commands to the courier.
 #[derive(Clone)]
-pub(crate) struct Dispatcher {
-    queue: mpsc::Sender<Vec<Command>>,
-    failed: Arc<AtomicI64>,
-}
+pub(crate) struct Dispatcher(mpsc::Sender<Vec<Command>>);
 
 impl Dispatcher {
     /// Starts the task. It ends when the last handle is gone.
     pub(crate) fn start(courier: Arc<dyn Courier>, tasks: &TaskTracker) -> Self {
         let (sender, mut queue) = mpsc::channel::<Vec<Command>>(QUEUE);
-        let failed = Arc::new(AtomicI64::new(0));
-        let noted = failed.clone();
         tasks.spawn(async move {
             let mut rounds = Vec::with_capacity(QUEUE);
             // What queued up while a batch was on its way goes as one: batches grow with load.
@@ -54,25 +48,17 @@ impl Dispatcher {
                 // Not lost: each command's time-out sends it again.
                 if let Err(error) = courier.send(commands).await {
                     tracing::warn!(%error, count, "commands not handed over; their time-outs will send them again");
-                    if error.passes() {
-                        noted.store(now().0, Ordering::Release);
-                    }
                 }
             }
         });
-        Self { queue: sender, failed }
-    }
-
-    /// When commands were last not handed over, though nothing is wrong with them.
-    pub(super) fn failed(&self) -> Timestamp {
-        Timestamp(self.failed.load(Ordering::Acquire))
+        Self(sender)
     }
 
     /// Queues the commands of a round.
     pub(crate) async fn send(&self, commands: Vec<Command>) {
         if !commands.is_empty() {
             // The task outlives every handle, so this cannot fail before shutdown.
-            let _ = self.queue.send(commands).await;
+            let _ = self.0.send(commands).await;
         }
     }
 }

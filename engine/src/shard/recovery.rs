@@ -34,7 +34,7 @@ pub(crate) async fn recover(
             let Some(saga) = fold(&config.definitions, &stored) else { continue };
             let (id, sent_before) = (saga.id, commands.len());
             commands.extend(again(&saga, now()));
-            residents.insert(saga, now());
+            residents.insert(saga);
             if commands.len() > sent_before {
                 wind_up(residents, id, now());
             }
@@ -85,7 +85,7 @@ pub(crate) async fn wake(
         match fold(&config.definitions, &stored).filter(|_| !ended) {
             Some(saga) => {
                 woken.resident.push(saga.id);
-                residents.insert(saga, now());
+                residents.insert(saga);
             }
             None => woken.known.push(stored.row),
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use amends_core::{Epoch, Millis, Saga, SagaId, Shard, Timer, Timestamp, timers};
+use amends_core::{Epoch, Saga, SagaId, Shard, Timer, Timestamp, timers};
 use tokio::sync::watch;
 
 use super::lease::Holdings;
@@ -65,24 +65,43 @@ pub(crate) struct Resident {
     pub(crate) saga: Saga,
     /// Who wants to know when its journal grows.
     pub(crate) followers: Option<watch::Sender<u64>>,
-    /// When commands of it were sent last: no later than that, but for what waits in queues.
-    pub(crate) sent: Timestamp,
     wake_at: Option<Timestamp>,
-    /// How long the clocks of its attempts have stood still.
-    slack: Millis,
-    /// Whether they stand still now, since its commands are held back.
-    held: bool,
+    /// The timers that go off later than the saga's state says. Mostly none.
+    stays: Vec<(Timer, Stay)>,
+}
+
+/// How a timer is put off.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stay {
+    /// It does not go off before.
+    pub(crate) until: Timestamp,
+    /// When the command that it waits for was sent again, if it was.
+    pub(crate) sent: Option<Timestamp>,
+    /// Whether its clock stands still, since the command is held back.
+    pub(crate) held: bool,
 }
 
 impl Resident {
-    /// When a timer is due. The saga's deadline is a promise to the client: it does not stand still.
-    fn due_at(&self, at: Timestamp, timer: &Timer) -> Timestamp {
-        if matches!(timer, Timer::Deadline) { at } else { at.after(self.slack) }
+    /// How a timer is put off; not at all, unless something says otherwise.
+    pub(crate) fn stay(&self, timer: &Timer) -> Stay {
+        self.stays.iter().find(|(of, _)| of == timer).map(|(_, stay)| *stay).unwrap_or_default()
     }
 
-    /// The timers that are due.
-    pub(crate) fn due(&self, now: Timestamp) -> Vec<Timer> {
-        timers(&self.saga).filter(|(at, timer)| self.due_at(*at, timer) <= now).map(|(_, timer)| timer).collect()
+    /// The timers, and when each is due.
+    fn timers(&self) -> impl Iterator<Item = (Timestamp, Timer)> {
+        timers(&self.saga).map(|(at, timer)| (at.max(self.stay(&timer).until), timer))
+    }
+
+    /// The timers that are due, and when each would be by the saga's state.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<(Timestamp, Timer)> {
+        timers(&self.saga).filter(|(at, timer)| (*at).max(self.stay(timer).until) <= now).collect()
+    }
+
+    fn put_off(&mut self, timer: Timer, stay: Stay) {
+        match self.stays.iter_mut().find(|(of, _)| *of == timer) {
+            Some((_, old)) => *old = stay,
+            None => self.stays.push((timer, stay)),
+        }
     }
 }
 
@@ -121,13 +140,13 @@ impl Residents {
     }
 
     /// Takes a saga in and sets its wake-up.
-    pub(crate) fn insert(&mut self, saga: Saga, now: Timestamp) {
+    pub(crate) fn insert(&mut self, saga: Saga) {
         let id = saga.id;
         if let Some(shard) = self.shards.get(&self.shard_of(id)) {
             shard.sagas.fetch_add(1, Ordering::Relaxed);
         }
-        self.sagas
-            .insert(id, Resident { saga, followers: None, sent: now, wake_at: None, slack: Millis(0), held: false });
+        let resident = Resident { saga, followers: None, wake_at: None, stays: Vec::new() };
+        self.sagas.insert(id, resident);
         self.reschedule(id);
     }
 
@@ -181,10 +200,15 @@ impl Residents {
         let Some(halt) = self.shards.get_mut(&shard).and_then(|owned| owned.halted.take()) else { return };
         let stood = now.since(halt.since);
         for id in self.of_shard(shard) {
-            if let Some(resident) = self.sagas.get_mut(&id) {
-                resident.slack = Millis(resident.slack.0.saturating_add(stood.0));
-            }
-            self.reschedule(id);
+            let Some(resident) = self.sagas.get(&id) else { continue };
+            // The saga's deadline is a promise to the client: it does not stand still.
+            let attempts = resident.timers().filter(|(_, timer)| !matches!(timer, Timer::Deadline));
+            let later = |(at, timer): (Timestamp, Timer)| {
+                let stay = Stay { until: at.after(stood), ..resident.stay(&timer) };
+                (timer, stay)
+            };
+            let stays = attempts.map(later).collect();
+            self.put_off(id, stays);
         }
     }
 
@@ -192,33 +216,20 @@ impl Residents {
         self.sagas.keys().copied().filter(|id| self.shard_of(*id) == shard).collect()
     }
 
-    /// Keeps a saga's attempts from running out of time for `span`, counted from now.
-    pub(crate) fn postpone(&mut self, id: SagaId, now: Timestamp, span: Millis, held: bool) {
-        let Some(resident) = self.sagas.get_mut(&id) else { return };
-        let first =
-            timers(&resident.saga).filter(|(_, timer)| !matches!(timer, Timer::Deadline)).map(|(at, _)| at).min();
-        let Some(first) = first else { return };
-        resident.slack = now.after(span).since(first);
-        resident.held = held;
+    /// Puts timers of a saga off.
+    pub(crate) fn put_off(&mut self, id: SagaId, stays: Vec<(Timer, Stay)>) {
+        if let Some(resident) = self.sagas.get_mut(&id) {
+            stays.into_iter().for_each(|(timer, stay)| resident.put_off(timer, stay));
+        }
         self.reschedule(id);
     }
 
-    /// Whether a saga's clocks stood still when last looked at.
-    pub(crate) fn was_held(&self, id: SagaId) -> bool {
-        self.sagas.get(&id).is_some_and(|resident| resident.held)
-    }
-
-    /// Notes that a saga's commands are sent again.
-    pub(crate) fn sent(&mut self, id: SagaId, now: Timestamp) {
-        if let Some(resident) = self.sagas.get_mut(&id) {
-            resident.sent = now;
-        }
-    }
-
-    /// Winds a saga's clocks up anew, since it has moved.
-    pub(crate) fn moved(&mut self, id: SagaId, now: Timestamp) {
-        if let Some(resident) = self.sagas.get_mut(&id) {
-            (resident.sent, resident.slack, resident.held) = (now, Millis(0), false);
+    /// Sets a saga's wake-up anew, since it has moved.
+    pub(crate) fn moved(&mut self, id: SagaId) {
+        if let Some(Resident { saga, stays, .. }) = self.sagas.get_mut(&id)
+            && !stays.is_empty()
+        {
+            stays.retain(|(of, _)| timers(saga).any(|(_, timer)| timer == *of));
         }
         self.reschedule(id);
     }
@@ -228,8 +239,7 @@ impl Residents {
         let shard = self.shard_of(id);
         let halted = self.shards.get(&shard).is_some_and(|owned| owned.halted.is_some());
         let Some(resident) = self.sagas.get_mut(&id) else { return };
-        let all = timers(&resident.saga).map(|(at, timer)| resident.due_at(at, &timer));
-        let next = if halted { None } else { all.min() };
+        let next = if halted { None } else { resident.timers().map(|(at, _)| at).min() };
         if next == resident.wake_at {
             return;
         }

@@ -109,7 +109,7 @@ impl Round {
             owned.journal_head = position;
         }
         self.touched.insert(shard);
-        residents.moved(id, self.now);
+        residents.moved(id);
         Ok(())
     }
 

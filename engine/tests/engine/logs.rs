@@ -290,6 +290,8 @@ async fn a_halted_shard_stands_still_and_says_why() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(world.journal(started.id).await, ["saga_started", "step_started"]);
     world.engine.halt(Shard(0), log.epoch(), None).await;
+    // And has left what it had.
+    world.silence().await;
     world.engine.records(records(log.epoch(), 1, vec![reply(&flight, done())])).await;
     loop {
         let command = world.command().await;

@@ -73,7 +73,7 @@ async fn an_unknown_type_names_the_known_ones() {
     let mut unknown = request(&world.engine, None, "{}");
     unknown.saga_type = "voyage".into();
     let error = world.engine.start_saga(unknown).await.unwrap_err();
-    assert_eq!(error.to_string(), "type: there is no saga type voyage; known: trip");
+    assert_eq!(error.to_string(), "type: there is no saga type voyage; known: trip, twins");
 }
 
 #[tokio::test]

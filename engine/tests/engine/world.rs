@@ -46,6 +46,31 @@ on = "saga.completed"
 topic = "done"
 "#;
 
+/// Two steps at the same time.
+pub const TWINS: &str = r#"
+saga = "twins"
+version = 1
+[[step]]
+name = "flight"
+command = "flight.book"
+kind = "compensatable"
+timeout = "400ms"
+retry = { attempts = 3, initial = "10ms", max = "20ms" }
+[[step]]
+name = "hotel"
+command = "hotel.book"
+kind = "compensatable"
+timeout = "400ms"
+after = []
+retry = { attempts = 3, initial = "10ms", max = "20ms" }
+[[step]]
+name = "mail"
+command = "mail.send"
+kind = "pivot"
+after = ["flight", "hotel"]
+timeout = "5s"
+"#;
+
 /// What the next commits do instead of, or beside, committing.
 #[derive(Debug, Clone)]
 pub enum Fault {
@@ -153,7 +178,9 @@ impl World {
     ) -> Self {
         let topics = Arc::new(Topics::default());
         let mut definitions = Definitions::default();
-        definitions.add(Arc::new(Definition::parse(TRIP).unwrap())).unwrap();
+        for definition in [TRIP, TWINS] {
+            definitions.add(Arc::new(Definition::parse(definition).unwrap())).unwrap();
+        }
         let storage = Storage { store: store.clone(), ..Storage::new(Arc::new(store.store.clone())) };
         let engine = Engine::start(config, storage, courier, topics.clone(), definitions);
         Self { engine: engine.await.unwrap(), store, topics, commands }
@@ -161,6 +188,12 @@ impl World {
 
     pub async fn start(&self, key: Option<&str>, input: &str) -> Result<Started, ServiceError> {
         self.engine.start_saga(request(&self.engine, key, input)).await
+    }
+
+    /// Starts a saga of some type.
+    pub async fn begin(&self, saga_type: &str) -> SagaId {
+        let request = StartSaga { saga_type: saga_type.into(), ..request(&self.engine, None, "{}") };
+        self.engine.start_saga(request).await.unwrap().id
     }
 
     /// The next command, which must come within a moment.

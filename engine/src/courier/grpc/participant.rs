@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::queue::{Held, Queue};
 use super::{GrpcLimits, GrpcTarget};
 use crate::courier::by_participant::worse;
+use crate::courier::hindered::Hindered;
 use crate::courier::{CourierError, Served};
 use crate::shard::now;
 
@@ -32,6 +33,8 @@ pub(super) struct Participant {
     /// Links that are through to it.
     connected: AtomicUsize,
     held: AtomicBool,
+    /// It could not be reached, or its queue was full.
+    pub(super) hindered: Hindered,
     /// Why the last link lost it.
     why: Mutex<String>,
 }
@@ -57,6 +60,7 @@ impl Participant {
             catalogue: RwLock::new(Catalogue { commands: known(&target.commands), topics: None }),
             connected: AtomicUsize::new(0),
             held: AtomicBool::new(true),
+            hindered: Hindered::default(),
             why: Mutex::new("it has not been reached yet".to_owned()),
         }
     }
@@ -80,6 +84,7 @@ impl Participant {
     }
 
     fn full(&self) -> CourierError {
+        self.hindered.note();
         CourierError::Unavailable(format!("{} commands wait for {} already", self.limits.queue_max, self.name))
     }
 
@@ -121,6 +126,7 @@ impl Participant {
     pub(super) fn connect(&self) {
         let mut queue = self.queue();
         if self.connected.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.hindered.note();
             queue.stood();
             self.held.store(queue.has_standing(), Ordering::Relaxed);
         }

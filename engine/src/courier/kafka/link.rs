@@ -1,19 +1,18 @@
-//! Whether the broker can be reached and takes commands: what `holds` answers.
+//! Whether the broker can be reached and takes commands: what `holds` answers, and half of `hindered`.
 //!
 //! Suspicion holds at once, so that no attempt's clock runs out meanwhile; only what a probe confirms is logged, once
 //! when it begins and once when it ends.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use amends_core::Timestamp;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
 
-use crate::shard::now;
+use crate::courier::hindered::Hindered;
 
 /// The state of the connection.
 #[derive(Default)]
@@ -23,8 +22,8 @@ pub(super) struct Link {
     troubled: AtomicBool,
     delivered: AtomicBool,
     undelivered: AtomicU64,
-    /// When the broker came back, or did not take a record, last.
-    hindered: AtomicI64,
+    /// The broker was away.
+    pub(super) hindered: Hindered,
     state: Mutex<State>,
     /// Told when a check is wanted.
     pub(super) wake: Notify,
@@ -82,7 +81,7 @@ impl Link {
     /// The broker has answered.
     pub(super) fn reached(&self) {
         if self.is_down() {
-            self.hinder();
+            self.hindered.note();
             self.down.store(false, Ordering::Release);
             if self.state().down.take().is_some() {
                 tracing::info!("the broker answers again; commands are no longer held");
@@ -119,9 +118,6 @@ impl Link {
     /// A record was not delivered.
     pub(super) fn undelivered(&self, error: &KafkaError) {
         self.undelivered.fetch_add(1, Ordering::Relaxed);
-        if !refuses_record(error) {
-            self.hinder();
-        }
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::MessageTimedOut
@@ -132,15 +128,6 @@ impl Link {
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => self.wake.notify_one(),
             _ => {}
         }
-    }
-
-    fn hinder(&self) {
-        self.hindered.store(now().0, Ordering::Release);
-    }
-
-    /// When records, or replies, were last hindered.
-    pub(super) fn hindered(&self) -> Timestamp {
-        Timestamp(self.hindered.load(Ordering::Acquire))
     }
 
     /// Records that were not delivered so far.

@@ -165,6 +165,7 @@ impl Outgoing {
                 let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
                 if !full || tries == FULL_TRIES {
                     self.link.undelivered(&error);
+                    self.progress.undelivered(record.topic, &error);
                     batch.report(Some(&error));
                     let why = error.to_string();
                     let refused = refuses_record(&error);
@@ -331,8 +332,9 @@ impl ProducerContext for Context {
                 self.progress.delivered(record.topic(), record.partition(), record.offset());
                 batch.report(None);
             }
-            Err((error, _)) => {
+            Err((error, record)) => {
                 self.link.0.undelivered(error);
+                self.progress.undelivered(record.topic(), error);
                 batch.report(Some(error));
             }
         }
