@@ -15,7 +15,7 @@ pub struct InProcess {
     queue: mpsc::Sender<Command>,
     commands: Vec<String>,
     suspended: AtomicBool,
-    /// The queue was full.
+    /// The queue was full, or the host waited.
     hindered: Hindered,
 }
 
@@ -29,6 +29,7 @@ impl InProcess {
 
     /// The host waits for its database, or no longer does.
     pub fn suspend(&self, away: bool) {
+        self.hindered.note();
         self.suspended.store(away, Ordering::Release);
     }
 }

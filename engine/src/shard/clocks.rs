@@ -44,44 +44,59 @@ impl Pulse {
 impl Lane {
     /// Fires the timers that are due. What is to be sent again leaves with the round.
     pub(super) fn fire_timers(&mut self, round: &mut Round) {
+        self.pulse.beat(Some(now()));
         let now = now();
-        self.pulse.beat(Some(now));
         for id in self.residents.due(now, ROUND_MAX) {
-            for timer in self.due(round, id, now) {
+            let Due { fire, again } = self.due(id, now);
+            for timer in fire {
                 // Void is the normal end of a timer whose step moved on within this very round.
                 if let Err(verdict) = round.apply(&mut self.residents, id, &Input::TimerFired(timer)) {
                     tracing::trace!(saga = %id, %verdict, "timer");
                 }
             }
+            if !again.is_empty() {
+                self.send_again(round, id, &again, now);
+            }
         }
     }
 
-    /// The timers of a saga to fire now. Others that are due are put off.
-    fn due(&mut self, round: &mut Round, id: SagaId, now: Timestamp) -> Vec<Timer> {
-        let Some(resident) = self.residents.get(id) else { return Vec::new() };
-        let (mut fire, mut put_off) = (Vec::new(), Vec::new());
+    /// Has the commands sent again that these time-outs are of, but for those that nothing waits for any more: a timer
+    /// that was fired may have turned the saga back.
+    fn send_again(&self, round: &mut Round, id: SagaId, timed_out: &[Timer], now: Timestamp) {
+        let Some(Resident { saga, .. }) = self.residents.get(id) else { return };
+        let waits = |command: &Command| {
+            timers(saga).any(|(_, timer)| timed_out.contains(&timer) && step(&timer) == Some(&command.step))
+        };
+        round.commands.extend(again(saga, now).filter(waits));
+        // Nothing leaves that the database would not let this owner write.
+        round.touch(self.residents.shard_of(id));
+        tracing::debug!(saga = %id, "something was amiss on the way; what has no answer is sent again");
+    }
+
+    /// What to do about a saga's timers that are due. All but those to fire are put off.
+    fn due(&mut self, id: SagaId, now: Timestamp) -> Due {
+        let mut due = Due::default();
+        let Some(resident) = self.residents.get(id) else { return due };
+        let mut put_off = Vec::new();
         for (at, timer) in resident.due(now) {
             let Some(wait) = Wait::of(resident, at, &timer) else {
-                fire.push(timer);
+                due.fire.push(timer);
                 continue;
             };
             let (sent, held) = (resident.stay(&timer).sent, resident.stay(&timer).held);
             if self.config.courier.holds(wait.participant, wait.sent) {
                 put_off.push((timer, Stay { until: now.after(HELD_POLL), sent, held: true }));
             } else if self.was_hindered(&wait, now) {
-                tracing::debug!(saga = %id, step = %wait.step, "something was amiss on the way; the same attempt is sent again");
-                round.commands.extend(again(&resident.saga, now).filter(|command| command.step == *wait.step));
-                // Nothing leaves that the database would not let this owner write.
-                round.touch(self.residents.shard_of(id));
+                due.again.push(timer.clone());
                 put_off.push((timer, Stay { until: now.after(wait.timeout), sent: Some(now), held: false }));
             } else if held && wait.timeout > Millis(0) {
                 put_off.push((timer, Stay { until: now.after(wait.timeout), sent, held: false }));
             } else {
-                fire.push(timer);
+                due.fire.push(timer);
             }
         }
         self.residents.put_off(id, put_off);
-        fire
+        due
     }
 
     /// Whether something was amiss since a command was sent: it was not handed over, or not delivered, or its reply could
@@ -92,9 +107,17 @@ impl Lane {
     }
 }
 
+/// The timers of a saga that are due.
+#[derive(Default)]
+struct Due {
+    /// To go off.
+    fire: Vec<Timer>,
+    /// Time-outs that do not count: their commands are sent again.
+    again: Vec<Timer>,
+}
+
 /// What a timer waits for: that a participant answers, or may be asked again.
 struct Wait<'r> {
-    step: &'r StepName,
     participant: &'r str,
     /// When the command was sent last. Before a retry nothing is on its way, since the beginning of time.
     sent: Timestamp,
@@ -105,9 +128,8 @@ struct Wait<'r> {
 impl<'r> Wait<'r> {
     /// `None` for a saga's deadline, which waits for nobody.
     fn of(resident: &'r Resident, at: Timestamp, timer: &Timer) -> Option<Self> {
-        let (Timer::StepTimeout { step, .. } | Timer::Retry { step, .. }) = timer else { return None };
         let definition = &resident.saga.definition;
-        let definition = definition.step(definition.step_index(step)?);
+        let definition = definition.step(definition.step_index(step(timer)?)?);
         let (sent, timeout) = match timer {
             Timer::StepTimeout { .. } => {
                 let first = Timestamp(at.0.saturating_sub_unsigned(definition.timeout.0));
@@ -115,7 +137,7 @@ impl<'r> Wait<'r> {
             }
             _ => (Timestamp(0), Millis(0)),
         };
-        Some(Self { step: &definition.name, participant: &definition.participant, sent, timeout })
+        Some(Self { participant: &definition.participant, sent, timeout })
     }
 }
 
@@ -141,4 +163,11 @@ pub(super) fn again(saga: &Saga, now: Timestamp) -> impl Iterator<Item = Command
         }
         Effect::Publish(_) => None,
     })
+}
+
+fn step(timer: &Timer) -> Option<&StepName> {
+    match timer {
+        Timer::StepTimeout { step, .. } | Timer::Retry { step, .. } => Some(step),
+        Timer::Deadline => None,
+    }
 }

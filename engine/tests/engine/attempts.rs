@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use amends_core::{Command, Shard, Status, Timestamp};
+use amends_core::{Command, Millis, Shard, Status, Timestamp};
 use amends_engine::EngineConfig;
 use amends_engine::courier::{Courier, CourierError, Served};
 use amends_engine::store::Owner;
@@ -193,7 +193,7 @@ async fn what_was_said_before_the_clock_was_set_back_is_of_no_account() {
 #[tokio::test]
 async fn an_answer_to_one_step_leaves_another_what_it_has() {
     let (mut world, way) = world().await;
-    let started = world.begin("twins").await;
+    let started = world.begin("twins", None).await;
     let first = [world.command().await, world.command().await];
     let flight = first.iter().find(|command| command.participant == "flight").unwrap();
     let hotel = first.iter().find(|command| command.participant == "hotel").unwrap();
@@ -210,7 +210,7 @@ async fn an_answer_to_one_step_leaves_another_what_it_has() {
 #[tokio::test]
 async fn an_answer_to_one_step_takes_no_time_from_another_that_was_sent_again() {
     let (mut world, way) = world().await;
-    let started = world.begin("twins").await;
+    let started = world.begin("twins", None).await;
     let _first = [world.command().await, world.command().await];
     way.hindered.store(now(), Ordering::Release);
     // Both time out, and only the flight's way was hindered.
@@ -230,10 +230,28 @@ async fn an_answer_to_one_step_takes_no_time_from_another_that_was_sent_again() 
 async fn a_step_that_is_held_keeps_no_other_from_being_tried_again() {
     let (mut world, way) = world().await;
     way.held.store(true, Ordering::Release);
-    let _started = world.begin("twins").await;
+    let _started = world.begin("twins", None).await;
     let first = [world.command().await, world.command().await];
     way.hindered.store(now(), Ordering::Release);
     let hotel = first.iter().find(|command| command.participant == "hotel").unwrap();
     let next = world.command().await;
     assert_eq!((next.id, next.attempt), (hotel.id, 2));
+}
+
+/// The time-outs and the saga's deadline are due at the same moment.
+#[tokio::test]
+async fn nothing_is_sent_again_by_a_saga_that_has_just_turned_back_i12() {
+    let (mut world, way) = world().await;
+    let started = world.begin("twins", Some(Millis(400))).await;
+    let first = [world.command().await, world.command().await];
+    way.hindered.store(now(), Ordering::Release);
+    assert!(first.iter().all(|command| command.operation.as_str() == "execute"));
+    let mut left = Vec::new();
+    while world.status(started).await != Status::Compensated {
+        let command = world.command().await;
+        left.push(command.operation.as_str());
+        world.reply(&command, done()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(left, ["compensate", "compensate"]);
 }

@@ -191,8 +191,8 @@ impl World {
     }
 
     /// Starts a saga of some type.
-    pub async fn begin(&self, saga_type: &str) -> SagaId {
-        let request = StartSaga { saga_type: saga_type.into(), ..request(&self.engine, None, "{}") };
+    pub async fn begin(&self, saga_type: &str, deadline: Option<Millis>) -> SagaId {
+        let request = StartSaga { saga_type: saga_type.into(), deadline, ..request(&self.engine, None, "{}") };
         self.engine.start_saga(request).await.unwrap().id
     }
 

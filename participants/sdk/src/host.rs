@@ -95,7 +95,7 @@ impl Host {
     ///
     /// What arrives during a commit forms the next batch. Replies leave after the commit only, in the order of the
     /// commands. A batch that fails is run again, at last each command by itself; one that fails by itself is told to
-    /// try again, and when some in a row have failed so is the rest of the batch, without being run.
+    /// try again, and when some in a row have failed the rest of the batch is run together, and told the same if it fails.
     ///
     /// While no transaction can be begun, commands wait and none is answered. A host that would have to wait after
     /// `cancel` ends instead: what it has not answered comes again.

@@ -33,7 +33,7 @@ pub(super) struct Participant {
     /// Links that are through to it.
     connected: AtomicUsize,
     held: AtomicBool,
-    /// It could not be reached, or its queue was full.
+    /// Its queue was full. What waited for a connection is held, and what broke one too often has to count.
     pub(super) hindered: Hindered,
     /// Why the last link lost it.
     why: Mutex<String>,
@@ -126,7 +126,6 @@ impl Participant {
     pub(super) fn connect(&self) {
         let mut queue = self.queue();
         if self.connected.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.hindered.note();
             queue.stood();
             self.held.store(queue.has_standing(), Ordering::Relaxed);
         }

@@ -80,12 +80,17 @@ impl Link {
 
     /// The broker has answered.
     pub(super) fn reached(&self) {
-        if self.is_down() {
+        if !self.is_down() {
+            return;
+        }
+        // A suspicion may be of one topic alone.
+        let confirmed = self.state().down.take().is_some();
+        if confirmed {
             self.hindered.note();
-            self.down.store(false, Ordering::Release);
-            if self.state().down.take().is_some() {
-                tracing::info!("the broker answers again; commands are no longer held");
-            }
+        }
+        self.down.store(false, Ordering::Release);
+        if confirmed {
+            tracing::info!("the broker answers again; commands are no longer held");
         }
     }
 

@@ -84,8 +84,8 @@ impl Host {
         self.one_by_one(commands, patience).await
     }
 
-    /// Runs and commits each command by itself. When too many in a row have failed the rest is told to come again
-    /// without being run.
+    /// Runs and commits each command by itself. When too many in a row have failed the rest is run together once more,
+    /// and if that fails too, all of it is told to come again.
     async fn one_by_one(&self, commands: &[Command], patience: &Patience) -> Option<Vec<Answered>> {
         let (mut all, mut in_a_row) = (Vec::with_capacity(commands.len()), 0);
         for (at, command) in commands.iter().enumerate() {
@@ -98,13 +98,24 @@ impl Host {
                     all.push(failed(command, &error));
                     in_a_row += 1;
                     if in_a_row == FAILED_MAX {
-                        all.extend(given_up(&commands[at + 1..], &error));
+                        all.extend(self.rest(&commands[at + 1..], patience).await?);
                         break;
                     }
                 }
             }
         }
         Some(all)
+    }
+
+    async fn rest(&self, commands: &[Command], patience: &Patience) -> Option<Vec<Answered>> {
+        if commands.is_empty() {
+            return Some(Vec::new());
+        }
+        let committed = self.commit(commands, &AGAIN_ALONE, patience).await?;
+        Some(committed.unwrap_or_else(|error| {
+            tracing::error!(%error, commands = commands.len(), "the rest of a batch was not committed; it is to come again");
+            commands.iter().map(|command| try_again(command, &error)).collect()
+        }))
     }
 
     /// Runs the commands and commits, and if that fails again after each of the waits. Should a commit have succeeded
@@ -255,13 +266,6 @@ fn failed(command: &Command, error: &DatabaseError) -> Answered {
     let (saga_id, step) = (command.saga_id, &command.step);
     tracing::error!(%saga_id, %step, %error, "a command was not committed; it is to come again");
     try_again(command, error)
-}
-
-fn given_up(rest: &[Command], error: &DatabaseError) -> impl Iterator<Item = Answered> {
-    if !rest.is_empty() {
-        tracing::error!(%error, commands = rest.len(), "the rest of a batch was not run; it is to come again");
-    }
-    rest.iter().map(move |command| try_again(command, error))
 }
 
 fn try_again(command: &Command, error: &DatabaseError) -> Answered {

@@ -195,8 +195,17 @@ async fn a_batch_of_which_nothing_can_be_committed_is_soon_given_up() {
     let (mut running, direct, runs) = give_to_cut(&[-1; 10], 0, u32::MAX).await;
     assert_eq!(running.said().await, Some(Said::Answered(vec!["try-again".to_owned(); 10])));
     assert_eq!(barrier_rows(&direct).await, 0);
-    // The first one with the batch, and three by themselves.
-    assert_eq!(runs.load(Ordering::Relaxed), 4 + 3 * 2);
+    // The first one with the batch, three by themselves, and the fourth with the rest.
+    assert_eq!(runs.load(Ordering::Relaxed), 4 + 3 * 2 + 2);
+}
+
+#[tokio::test]
+async fn commands_that_break_their_transactions_in_a_row_take_no_other_with_them() {
+    let amounts = [1, -2, -3, -4, 5, 6];
+    let (mut running, direct, _) = give_to_cut(&amounts, 0, u32::MAX).await;
+    let answered = amounts.map(|amount| if amount < 0 { "try-again" } else { "done" }.to_owned());
+    assert_eq!(running.said().await, Some(Said::Answered(answered.to_vec())));
+    assert_eq!((ledger(&direct).await, barrier_rows(&direct).await), (vec![1, 5, 6], 3));
 }
 
 #[tokio::test]
